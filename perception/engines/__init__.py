@@ -1,0 +1,1 @@
+"""Engines: ONNX Runtime, OpenVINO and the two that ship for tests."""

@@ -1,0 +1,1 @@
+"""Stages: functions from an iterator of scenes to an iterator of scenes."""

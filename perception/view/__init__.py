@@ -1,0 +1,1 @@
+"""Drawing scenes for people: overlays, boxes, legends, videos."""

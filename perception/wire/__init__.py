@@ -1,0 +1,1 @@
+"""Wire protocol 1.0: what goes over the socket, byte for byte."""

@@ -1,0 +1,1 @@
+"""Training data: folder layouts, label taxonomies, augmentation and the loader."""

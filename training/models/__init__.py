@@ -1,0 +1,1 @@
+"""Networks: one function per model, each returning a keras.Model."""
