@@ -1,0 +1,129 @@
+"""Reads one video stream packet by packet, and keeps account of what could not be read."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from perception.sources.pacing import SECOND_NS, Paced, Unpaced
+from perception.types import CaptureTime
+
+
+@dataclass(frozen=True, slots=True)
+class Grabbed:
+    """A decoded picture, the container's time of it and the moment its grab began; None is a lost picture."""
+
+    time: CaptureTime
+    picture: av.VideoFrame | None
+
+
+class Grabber:
+    """One pass over a video stream.
+
+    A packet that cannot be decoded is skipped and decoding goes on behind it, as players do. It counts
+    as one lost frame at its place in time, unless the decoder makes a picture of that time all the same.
+    Pictures predicted from a lost one may show its traces until the next key frame.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream, pace: Paced | Unpaced) -> None:
+        # Frame threads would save no core time, and blame an error on a later packet than the broken one.
+        stream.thread_type = "SLICE"
+        self._container = container
+        self._stream = stream
+        self._pace = pace
+        self._waiting: list[int] = []  # a heap of the times of the packets that went into the decoder
+        self._broken: list[int] = []  # times of the packets that it refused
+        self._undated = 0  # packets that it refused and that have no time
+        self.decoded = 0
+        self.damage: str | None = None  # where and how reading first went wrong
+        self.end_ns: int | None = None  # media time of the latest picture
+
+    def grabs(self) -> Iterator[Grabbed]:
+        """Pictures in order of presentation, until the end or until the pace says that the source was closed."""
+        for packet in self._packets():
+            if packet.pts is not None and not packet.is_discard:
+                heapq.heappush(self._waiting, packet.pts)
+            if not self._wait_for_next():
+                return
+            time = CaptureTime.now(clock="media")
+            for position, picture in enumerate(self._decode(packet)):
+                if position:  # the decoder gave several at once, as it does at the end
+                    if not self._wait_for_next():
+                        return
+                    time = CaptureTime.now(clock="media")
+                yield from self._lost_before(picture.pts, time)
+                yield self._grabbed(picture, time)
+        yield from self._lost_before(None, CaptureTime.now(clock="media"))
+
+    def _packets(self) -> Iterator[Packet[VideoStream]]:
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except (StopIteration, av.EOFError):
+                return
+            except av.FFmpegError as error:
+                self._note(self.end_ns, error)
+                return
+            yield packet
+
+    def _wait_for_next(self) -> bool:
+        # In a steady stream the earliest time inside the decoder is that of the picture that comes out next.
+        if self._waiting:
+            return self._pace.wait(self._media_ns(self._waiting[0]))
+        return self._pace.wait(None) if self.decoded else True
+
+    def _decode(self, packet: Packet[VideoStream]) -> list[av.VideoFrame]:
+        try:
+            return packet.decode()
+        except av.EOFError:
+            return []
+        except av.FFmpegError as error:
+            self._note(self._media_ns(packet.pts), error)
+            if packet.size == 0:  # the request for the last pictures, not a picture
+                return []
+            if packet.pts is None:
+                self._undated += 1
+            else:
+                heapq.heappush(self._broken, packet.pts)
+            return []
+
+    def _grabbed(self, picture: av.VideoFrame, time: CaptureTime) -> Grabbed:
+        pts = picture.pts
+        while self._waiting and (pts is None or self._waiting[0] <= pts):
+            heapq.heappop(self._waiting)
+            if pts is None:
+                break
+        media_ns = self._media_ns(pts)
+        if picture.is_corrupt:
+            self._note(media_ns, av.InvalidDataError(0, "the decoder calls the picture corrupt"))
+            return Grabbed(time, None)
+        self.decoded += 1
+        self.end_ns = media_ns if media_ns is not None else self.end_ns
+        return Grabbed(CaptureTime(time.captured_ns, time.captured_mono_ns, media_ns, "media"), picture)
+
+    def _lost_before(self, pts: int | None, time: CaptureTime) -> Iterator[Grabbed]:
+        """The lost pictures that belong before this time; all that are left before None, the end."""
+        for _ in range(self._undated):
+            yield Grabbed(time, None)
+        self._undated = 0
+        while self._broken and (pts is None or self._broken[0] <= pts):
+            if heapq.heappop(self._broken) != pts:
+                yield Grabbed(time, None)
+
+    def _media_ns(self, pts: int | None) -> int | None:
+        """Nanoseconds, rounded once from the container's own fraction; never made from frame numbers."""
+        if pts is None or self._stream.time_base is None:
+            return None
+        return round(pts * SECOND_NS * self._stream.time_base)
+
+    def _note(self, where: int | None, error: av.FFmpegError) -> None:
+        if self.damage is None:
+            place = "at a place without a time" if where is None else f"at {where / SECOND_NS:.3f} s"
+            self.damage = f"{place} ({error.strerror})"

@@ -1,0 +1,135 @@
+"""Video files, read through PyAV without loss and checked against what their container promised."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from perception.errors import SourceError
+from perception.ledger import Ledger
+from perception.sources.decoding import Grabber
+from perception.sources.pacing import SECOND_NS, Paced, Unpaced
+from perception.sources.picture import Converter
+from perception.sources.source import Pace
+from perception.types import Frame
+
+# A container without a frame count announces its length only roughly.
+LENGTH_TOLERANCE_S = 1.0
+_RENDERS_TEXT = {"tty", "bin", "adf", "idf", "xbin"}  # FFmpeg would draw a text file as a picture
+
+
+class VideoFile:
+    """A video file. ``frames`` starts from the beginning each time that it is called.
+
+    Media times are the container's. The promise is the container's frame count without the frames
+    that its edit list hides; None where it has none (Matroska, raw streams): then the announced length is
+    compared. Raises SourceError at once where the file holds no video, and at the end of the frames
+    where some were unreadable or missing.
+    """
+
+    live = False
+
+    def __init__(self, path: Path, stream: str, pace: Pace) -> None:
+        self.uri = str(path)
+        self._path = path
+        self._stream = stream
+        self._pace = pace
+        self._closed = threading.Event()
+        with self._opened() as (container, video):
+            rate = video.average_rate or video.guessed_rate
+            self.fps = float(rate) if rate else None
+            self.promised = _promised(video)
+            self._length_s = None if self.promised else _length_s(container, video)
+
+    def frames(self, ledger: Ledger) -> Iterator[Frame]:
+        """Every readable frame; pictures that cannot be decoded are captured and dropped as ``decode_error``."""
+        convert = Converter()
+        number = 0
+        with self._opened() as (container, video):
+            pace = Unpaced() if self._pace == "max" else Paced(self.fps, self._closed.wait)
+            grabber = Grabber(container, video, pace)
+            for grabbed in grabber.grabs():
+                if self._closed.is_set():
+                    return
+                ledger.capture(number)
+                if grabbed.picture is None:
+                    ledger.drop(number, "decode_error")
+                else:
+                    yield Frame(self._stream, number, grabbed.time, convert.image(grabbed.picture))
+                number += 1
+        if not self._closed.is_set():
+            self._judge(grabber)
+
+    def close(self) -> None:
+        """End the iteration before its next frame; the file itself is closed where the iteration ends."""
+        self._closed.set()
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+        try:
+            container = av.open(str(self._path), metadata_errors="replace")
+        except (av.FFmpegError, OSError) as error:
+            raise SourceError(f"Cannot read {self.uri!r} as video: {_reason(self._path, error)}") from error
+        with container:
+            yield container, _video_stream(container, self.uri)
+
+    def _judge(self, grabber: Grabber) -> None:
+        got, damage = grabber.decoded, grabber.damage
+        if self.promised is not None and (got < self.promised or damage):
+            why = f"corrupt {damage}" if damage else "it is truncated or its index is wrong"
+            raise SourceError(f"{self.uri!r} promised {self.promised} frames, {got} could be read: {why}.")
+        if damage:
+            raise SourceError(f"{self.uri!r}: {got} frames could be read, corrupt {damage}.")
+        if got == 0:
+            raise SourceError(f"{self.uri!r} has a video track, but not one frame in it. Is the file complete?")
+        end_s = (grabber.end_ns or 0) / SECOND_NS
+        if self._length_s is not None and end_s + 1 / (self.fps or 1) + LENGTH_TOLERANCE_S < self._length_s:
+            raise SourceError(
+                f"{self.uri!r} promised {self._length_s:.3f} s of video, but it ends after {got} frames at"
+                f" {end_s:.3f} s: the file is truncated."
+            )
+
+
+def _video_stream(container: InputContainer, uri: str) -> VideoStream:
+    moving = [video for video in container.streams.video if "attached_pic" not in str(video.disposition.name)]
+    if not moving or container.format.name in _RENDERS_TEXT:
+        others = sorted({stream.type for stream in container.streams} - {"video"})
+        holds = f"only {' and '.join(others)}" if others else "nothing that can be shown"
+        raise SourceError(f"{uri!r} holds no video, {holds}. Give a video file.")
+    if moving[0].codec_context is None:
+        raise SourceError(f"{uri!r} is encoded in a way that this build of FFmpeg cannot decode. Convert it to H.264.")
+    return moving[0]
+
+
+def _promised(video: VideoStream) -> int | None:
+    if not video.frames:
+        return None
+    # MP4 and MOV: an edit list hides samples, which the count in the header still holds.
+    shown = sum(not entry.is_discard for entry in video.index_entries)
+    return min(video.frames, shown) if "mov" in video.container.format.name.split(",") else video.frames
+
+
+def _length_s(container: InputContainer, video: VideoStream) -> float | None:
+    """The announced end of this track; of the whole file only where nothing else could make it longer."""
+    if video.duration is not None and video.time_base is not None:
+        return float((video.duration + (video.start_time or 0)) * video.time_base)
+    tag = video.metadata.get("DURATION", "").split(":")  # Matroska: 00:00:08.840000000
+    if len(tag) == 3:
+        return int(tag[0]) * 3600 + int(tag[1]) * 60 + float(tag[2])
+    if container.duration is not None and len(container.streams) == 1:
+        return (container.duration + (container.start_time or 0)) / av.time_base
+    return None
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if path.stat().st_size == 0:
+        return "the file is empty."
+    if isinstance(error, av.InvalidDataError):
+        return "it is not a video, or its index is missing because it was cut off. Check that it plays."
+    return f"{getattr(error, 'strerror', None) or error}."
