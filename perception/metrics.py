@@ -1,0 +1,146 @@
+"""What a run measures: durations in bins of constant memory, rates over a window, processor time and memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from perception.types import Latency
+
+WINDOW_S = 5.0  # what the live figures look back on
+WINDOW_FRAMES = 1000
+_BINS_PER_E = 100.0  # bins are 1 % wide
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """Median, tails and maximum of some durations, in milliseconds; None where nothing was measured."""
+
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    max: float | None = None
+
+
+def _quantiles(quantile_ms: Callable[[float], float]) -> Quantiles:
+    return Quantiles(quantile_ms(0.5), quantile_ms(0.95), quantile_ms(0.99), quantile_ms(1.0))
+
+
+class Histogram:
+    """Durations in bins 1 % wide: a run of any length takes the same memory, and quantiles are right within 1 %."""
+
+    def __init__(self) -> None:
+        self._bins: Counter[int] = Counter()
+        self._largest_ns = 0
+        self.count = 0
+
+    def add(self, duration_ns: int) -> None:
+        """Count one duration."""
+        self._bins[int(math.log(max(duration_ns, 1)) * _BINS_PER_E)] += 1
+        self._largest_ns = max(self._largest_ns, duration_ns)
+        self.count += 1
+
+    def quantile_ms(self, q: float) -> float:
+        """The smallest duration in milliseconds that a share ``q`` of all does not exceed."""
+        rank = math.ceil(q * self.count)
+        if rank >= self.count:
+            return self._largest_ns / 1e6
+        seen = 0
+        for index in sorted(self._bins):
+            seen += self._bins[index]
+            if seen >= rank:
+                return min(math.exp((index + 0.5) / _BINS_PER_E), self._largest_ns) / 1e6
+        return self._largest_ns / 1e6
+
+    def quantiles(self) -> Quantiles:
+        """The usual four figures."""
+        if not self.count:
+            return Quantiles()
+        return _quantiles(self.quantile_ms)
+
+
+class Meter:
+    """Counts published frames. The first one is kept apart: it pays for what happens only once."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.first_frame_ms: float | None = None
+        self.latency = Histogram()
+        self.stages: dict[str, Histogram] = {}
+        self._window: deque[tuple[int, int]] = deque(maxlen=WINDOW_FRAMES)  # (published, latency) in ns
+        self._first_ns = self._last_ns = 0
+
+    def published(self, captured_mono_ns: int, latency: Latency) -> None:
+        """A frame that was captured then is on its way now; ``latency`` says where the time went."""
+        now, total = latency.mark_ns, latency.mark_ns - captured_mono_ns
+        self.frames += 1
+        self._last_ns = now
+        if self.frames == 1:
+            self._first_ns = now
+            self.first_frame_ms = total / 1e6
+            return
+        self._window.append((now, total))
+        self.latency.add(total)
+        for name, spent in latency.spent_ns.items():
+            if name not in self.stages:
+                self.stages[name] = Histogram()
+            self.stages[name].add(spent)
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second from the first published frame to the last; None for fewer than two."""
+        elapsed = self._last_ns - self._first_ns
+        return (self.frames - 1) * 1e9 / elapsed if self.frames > 1 and elapsed > 0 else None
+
+    def recent(self) -> tuple[float, Quantiles]:
+        """Frames a second and latency over the last seconds."""
+        now = time.monotonic_ns()
+        while self._window and now - self._window[0][0] > WINDOW_S * 1e9:
+            self._window.popleft()
+        if not self._window:
+            return 0.0, Quantiles()
+        latencies = sorted(total for _, total in self._window)
+        span = now - max(self._first_ns, self._window[0][0])
+        rate = len(self._window) * 1e9 / span if span > 0 else 0.0
+        return rate, _quantiles(lambda q: latencies[math.ceil(q * len(latencies)) - 1] / 1e6)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What this process used of its machine up to one moment."""
+
+    wall_s: float
+    cpu_s: float
+
+    @staticmethod
+    def now() -> Usage:
+        """The clocks as they stand."""
+        return Usage(time.monotonic(), time.process_time())
+
+    def since(self, start: Usage, frames: int) -> Mapping[str, float | None]:
+        """Processor seconds since ``start``, core-milliseconds a frame, and the busy share of all cores."""
+        wall, cpu = self.wall_s - start.wall_s, self.cpu_s - start.cpu_s
+        return {
+            "cpu_s": cpu,
+            "core_ms_per_frame": cpu * 1e3 / frames if frames else None,
+            "busy": cpu / wall / cores() if wall > 0 else None,
+        }
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def resident_mb() -> float | None:
+    """Resident memory of this process in MB, where the system tells it in /proc."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
