@@ -13,18 +13,16 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
+from perception.engines.mode import DEVICES, MODES, Device, Mode
 from perception.errors import ConfigError
+from perception.sources.source import Pace
 from perception.types import Size
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-Pace = Literal["real", "max"]
 Policy = Literal["wait", "drop_oldest"]
+PACES: tuple[Pace, ...] = get_args(Pace)
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 ENV_PREFIX = "ROADCAST_"
 # Variables of that prefix that are no settings of a node.
@@ -122,13 +120,16 @@ RULES: Mapping[str, Rule] = {
     "stream": _text("a name of letters, digits, '-' and '_'", r"[A-Za-z0-9_-]+"),
     "publish": _text("tcp://HOST:PORT or ipc://PATH", r"tcp://\S+:(\d+|\*)|ipc://.+"),
     "insecure": _switch(),
-    "pace": _one_of("real", "max"),
+    "pace": _one_of(*PACES),
     "frames": _whole(1, 2**53, optional=True),
-    "policy": _one_of("wait", "drop_oldest", optional=True),
+    "policy": _one_of(*POLICIES, optional=True),
     "wait_subscribers": _whole(0, 1000),
     "model": _text("the path of a model file", r".+", optional=True),
     "engine": _text("the name of an engine, such as auto, onnxruntime or openvino", r"\S+"),
-    "slots": _whole(1, 16),
+    "device": _one_of(*DEVICES),
+    "mode": _one_of(*MODES, optional=True),
+    "threads": _whole(1, 1024, optional=True),
+    "slots": _whole(1, 16, optional=True),
     "size": _size(),
     "min_object_area": _whole(1, LARGEST_SIDE**2),
     "jpeg_quality": _whole(1, 100),
@@ -154,9 +155,12 @@ class NodeConfig:
     wait_subscribers: int = 0  # begin when this many are there
     model: str | None = None  # an ONNX file; None: the one that comes with the package
     engine: str = "auto"
-    slots: int = 2  # frames between submit and result: throughput against latency
+    device: Device = "auto"
+    mode: Mode | None = None  # many frames a second or each one soon; None: throughput for files at full pace
+    threads: int | None = None  # cores the engine may use; None: all
+    slots: int | None = None  # frames between submit and result; None: what suits the mode
     size: Size | int | None = None  # (w, h) of the network's input, or its pixel budget; None: the model's own
-    min_object_area: int = 32  # in map pixels; smaller objects are left out
+    min_object_area: int = 64  # pixels of a map of 1024x512, scaled to the map at hand; smaller things are no objects
     jpeg_quality: int = 85  # of the image kind
 
     def __post_init__(self) -> None:
@@ -207,6 +211,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _from_file(path: str) -> dict[str, object]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
     try:
         table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -82,7 +82,7 @@ def test_a_wrong_flag_is_named_with_what_it_may_be(flags: dict[str, str], messag
     ("text", "message"),
     [
         ("farmes = 3", "there is no setting 'farmes'. Did you mean 'frames'?"),
-        ("xyzzy = 3", "there is no setting 'xyzzy'. Known are: engine, frames,"),
+        ("xyzzy = 3", "there is no setting 'xyzzy'. Known are: device, engine, frames,"),
         ("[node]\nframes = 3", "there is no setting 'node'."),
         ('frames = "3"', "frames must be a whole number from 1"),
         ("frames = true", "frames must be a whole number from 1"),
