@@ -9,6 +9,7 @@
     ├── SourceError                  a camera or file that exists but cannot be read, or ended early
     ├── EngineError                  an engine failed while it was running
     ├── EndpointError                a socket could not be bound or connected
+    ├── OutputError                  a file that cannot be written: disk full, no permission
     ├── WireError                    bytes that are not a message of the protocol
     ├── Timeout                      nothing arrived in the time allowed
     │   └── Stale                    something arrived, but it was older than allowed
@@ -58,6 +59,10 @@ class EngineError(RoadcastError):
 
 class EndpointError(RoadcastError):
     """A socket could not be bound or connected."""
+
+
+class OutputError(RoadcastError):
+    """A file cannot be written."""
 
 
 class WireError(RoadcastError):

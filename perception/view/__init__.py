@@ -1,1 +1,1 @@
-"""Drawing scenes for people: overlays, boxes, legends, videos."""
+"""Eyes: what the node found, drawn over its frames, as a video or a contact sheet."""
