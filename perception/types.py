@@ -138,9 +138,9 @@ class Latency:
     mark_ns: int  # time.monotonic_ns() at the last reading
     spent_ns: Mapping[str, int] = field(default_factory=dict)
 
-    def lap(self, name: str) -> Latency:
-        """Charge the time since the last reading to ``name``."""
-        now = time.monotonic_ns()
+    def lap(self, name: str, at_ns: int | None = None) -> Latency:
+        """Charge the time since the last reading to ``name``; ``at_ns`` is a clock reading taken elsewhere."""
+        now = time.monotonic_ns() if at_ns is None else max(at_ns, self.mark_ns)
         spent = dict(self.spent_ns)
         spent[name] = spent.get(name, 0) + now - self.mark_ns
         return Latency(now, spent)
@@ -155,6 +155,6 @@ class Scene:
     segmentation: Segmentation | None = None
     instances: Instances | None = None
 
-    def lap(self, name: str) -> Scene:
+    def lap(self, name: str, at_ns: int | None = None) -> Scene:
         """This scene with the time since the last reading charged to ``name``."""
-        return replace(self, latency=self.latency.lap(name))
+        return replace(self, latency=self.latency.lap(name, at_ns))

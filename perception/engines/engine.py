@@ -31,6 +31,7 @@ class ModelSpec:
     classes: ClassTable
     outputs: tuple[str, ...]  # names of the graph's outputs
     fixed_size: Size | None = None  # (w, h) of a model with a fixed input, else None
+    batch: int | None = None  # frames a batch of a model with a fixed batch, else None
     pixels: int = 512 * 288  # pixel budget of a dynamic model, from the card
     multiple: int = 32  # a dynamic model takes any multiple of this
     card: Mapping[str, str] = field(default_factory=dict)  # the ONNX metadata, as it is
@@ -41,7 +42,10 @@ class ModelSpec:
 
 
 class Pending(Protocol):
-    """A batch that was submitted."""
+    """A batch that was submitted. It holds its slot until ``result`` is called or nobody refers to it any more."""
+
+    started_ns: int  # time.monotonic_ns() when the network began with it; valid after ``result``
+    finished_ns: int  # and when the outputs were there
 
     def result(self) -> Outputs:
         """Wait for the outputs; the arrays belong to the caller. Raises EngineError."""
@@ -54,11 +58,16 @@ class Engine(Protocol):
     name: str  # "onnxruntime", for the header
     slots: int  # batches that may lie between submit and result
     spec: ModelSpec
+    reason: str  # one sentence: what runs the model, and why this
 
     def submit(self, frames: Batch) -> Pending:
-        """Start one batch and return at once, or block while no slot is free: that is the back-pressure."""
+        """Start one batch and return at once, or block while no slot is free: that is the back-pressure.
+
+        ``frames`` must stay unchanged until the result is there. Raises ShapeError for a batch that the
+        model does not take, EngineError once the engine is closed.
+        """
         ...
 
     def close(self) -> None:
-        """Free what the engine holds. Batches still pending are lost."""
+        """Free what the engine holds. Batches still pending are lost: who waits for them gets EngineError."""
         ...

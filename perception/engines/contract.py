@@ -1,0 +1,176 @@
+"""The graph contract: which tensors a model must take and give, checked before and while it runs.
+
+in   frame                u8  [N, H, W, 3]   BGR at network size
+out  labels               u8  [N, h, w]      h, w divide H, W alike
+out  confidence           u8  [N, h, w]      optional, as all that follow
+out  ids, id_scores       i32 [N, h, w], f32 [N, K]
+out  probabilities        f16 [N, C, h, w]
+out  image                u8  [N, H', W', 3]
+out  boxes, scores, class_ids, masks         f32 [N, K, 4], f32 [N, K], i32 [N, K], f32 [N, K, m, m]
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from perception.classes import CITYSCAPES, ClassTable, SemanticClass
+from perception.engines.engine import ModelSpec, Outputs
+from perception.engines.onnx_file import OnnxHeader, OnnxTensor, read_header
+from perception.errors import ConfigError, EngineError, ModelError, ShapeError
+from perception.types import Size
+
+INPUT = "frame"
+OUTPUTS: dict[str, tuple[str, int]] = {  # dtype, rank
+    "labels": ("uint8", 3),
+    "confidence": ("uint8", 3),
+    "ids": ("int32", 3),
+    "id_scores": ("float32", 2),
+    "probabilities": ("float16", 4),
+    "image": ("uint8", 4),
+    "boxes": ("float32", 3),
+    "scores": ("float32", 2),
+    "class_ids": ("int32", 2),
+    "masks": ("float32", 4),
+}
+_REMEDY = "Wrap it with `roadcast-train wrap`, or export it with `roadcast-train export`."
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Read the model card of an ONNX file and check its graph against the contract.
+
+    Raises:
+        ModelError: the file is missing or unreadable, or breaks the contract.
+    """
+    header = read_header(path)
+    try:
+        return _spec(header, path)
+    except _Broken as broken:
+        raise ModelError(f"The model {path.name!r} breaks the graph contract: {broken}. {_REMEDY}") from None
+
+
+class _Broken(Exception):
+    """One violation of the contract, as half a sentence."""
+
+
+def _spec(header: OnnxHeader, path: Path) -> ModelSpec:
+    batch, size = _input(header)
+    outputs = tuple(tensor for tensor in header.outputs if tensor.name in OUTPUTS)
+    names = tuple(tensor.name for tensor in outputs)
+    if "labels" not in names:
+        found = ", ".join(repr(tensor.name) for tensor in header.outputs) or "none"
+        raise _Broken(f"it has no output 'labels' (outputs found: {found})")
+    for tensor in outputs:
+        _output(tensor, size)
+    card = header.metadata
+    return ModelSpec(
+        id=card.get("roadcast.id", path.stem),
+        sha256=header.sha256,
+        precision=card.get("roadcast.precision", "fp32"),
+        classes=_classes(card.get("roadcast.classes")),
+        outputs=names,
+        fixed_size=size,
+        batch=batch,
+        pixels=_positive(card, "roadcast.pixels", 512 * 288),
+        multiple=_positive(card, "roadcast.multiple", 32),
+        card=card,
+    )
+
+
+def _input(header: OnnxHeader) -> tuple[int | None, Size | None]:
+    """The fixed batch and the fixed (w, h) of the input, None where they are free."""
+    found = ", ".join(repr(tensor.name) for tensor in header.inputs) or "none"
+    frames = [tensor for tensor in header.inputs if tensor.name == INPUT]
+    if not frames:
+        raise _Broken(f"it has no input 'frame' (inputs found: {found})")
+    if len(header.inputs) > 1:
+        raise _Broken(f"it takes inputs besides 'frame' (inputs found: {found})")
+    shape, dtype = frames[0].shape, frames[0].dtype
+    if dtype != "uint8":
+        raise _Broken(f"its input 'frame' must be uint8, but is {dtype}")
+    if shape is None or len(shape) != 4:
+        raise _Broken(f"its input 'frame' must have the four axes [N, H, W, 3], but has {_axes(shape)}")
+    batch, height, width, channels = shape
+    if channels != 3:
+        raise _Broken(f"the last axis of its input 'frame' must be the 3 channels BGR, but is {_axes(shape)}")
+    if (height is None) != (width is None):
+        raise _Broken(f"height and width of 'frame' must be both fixed or both free, but are {_axes(shape)}")
+    return batch, None if height is None or width is None else (width, height)
+
+
+def _output(tensor: OnnxTensor, size: Size | None) -> None:
+    dtype, rank = OUTPUTS[tensor.name]
+    if tensor.dtype != dtype:
+        raise _Broken(f"its output {tensor.name!r} must be {dtype}, but is {tensor.dtype}")
+    if tensor.shape is not None and len(tensor.shape) != rank:
+        raise _Broken(f"its output {tensor.name!r} must have {rank} axes, but has {_axes(tensor.shape)}")
+    if tensor.name not in ("labels", "confidence") or tensor.shape is None or size is None:
+        return
+    height, width = tensor.shape[1:]
+    if height and width and not _divides((height, width), size):
+        raise _Broken(f"its {tensor.name!r} of {width}x{height} do not divide its frame of {size[0]}x{size[1]} evenly")
+
+
+def _divides(shape: tuple[int, ...], size: Size) -> bool:
+    """Whether a map is the same whole fraction of the input in both directions."""
+    (height, width), (full_width, full_height) = shape, size
+    return full_height % height == 0 and full_width % width == 0 and full_height // height == full_width // width
+
+
+def _classes(text: str | None) -> ClassTable:
+    if text is None:
+        return CITYSCAPES
+    try:
+        return ClassTable(
+            tuple(
+                SemanticClass(int(row["id"]), str(row["name"]), tuple(row["color"]), bool(row["is_thing"]))
+                for row in json.loads(text)
+            )
+        )
+    except (ValueError, KeyError, TypeError, ConfigError) as error:
+        raise _Broken(
+            f"its metadata 'roadcast.classes' must be a JSON list of {{id, name, color, is_thing}} ({error})"
+        ) from None
+
+
+def _positive(card: dict[str, str], key: str, default: int) -> int:
+    text = card.get(key, str(default))
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise _Broken(f"its metadata {key!r} must be a whole number above 0, but is {text!r}")
+    return int(text)
+
+
+def _axes(shape: tuple[int | None, ...] | None) -> str:
+    return "unknown axes" if shape is None else f"[{', '.join('?' if n is None else str(n) for n in shape)}]"
+
+
+def check_frames(spec: ModelSpec, frames: npt.NDArray[Any]) -> None:
+    """Raise ShapeError unless ``frames`` is a batch that this model takes."""
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
+        raise ShapeError(f"A batch must be uint8 (N, H, W, 3), got {frames.dtype} {frames.shape}.")
+    count, height, width, _ = frames.shape
+    if count == 0 or (spec.batch is not None and count != spec.batch):
+        raise ShapeError(f"The model {spec.id!r} takes batches of {spec.batch or 'at least 1'}, got {count}.")
+    if spec.fixed_size is not None and (width, height) != spec.fixed_size:
+        wanted = "x".join(map(str, spec.fixed_size))
+        raise ShapeError(f"The model {spec.id!r} takes frames of {wanted}, got {width}x{height}.")
+    if not height or not width or height % spec.multiple or width % spec.multiple:
+        raise ShapeError(
+            f"The model {spec.id!r} takes widths and heights in multiples of {spec.multiple}, got {width}x{height}."
+        )
+
+
+def check_outputs(spec: ModelSpec, frames: npt.NDArray[Any], outputs: Outputs) -> None:
+    """Raise EngineError unless the label maps fit the frames they were computed from."""
+    count, height, width, _ = frames.shape
+    for name in ("labels", "confidence"):
+        shape = outputs[name].shape if name in outputs else (count, height, width)
+        if len(shape) != 3 or shape[0] != count or 0 in shape or not _divides(shape[1:], (width, height)):
+            raise EngineError(
+                f"The model {spec.id!r} answered {count} frames of {width}x{height} with {name!r} of shape {shape}, "
+                "which is not the same whole fraction of the frame in both directions. Export the model again."
+            )

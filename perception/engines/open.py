@@ -1,0 +1,74 @@
+"""The one place where an engine's name becomes an engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from perception.engines.engine import Engine
+from perception.engines.mode import DEVICES, MODES, Device, Mode
+from perception.errors import ConfigError, EngineUnavailable, ModelError
+
+NAMES = ("auto", "onnxruntime", "openvino", "recorded", "simulated://")
+DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "default.onnx"
+
+
+def open_engine(
+    name: str = "auto",
+    model: Path | None = None,
+    *,
+    mode: Mode = "throughput",
+    threads: int | None = None,
+    slots: int | None = None,
+    device: Device = "auto",
+) -> Engine:
+    """Open an engine for a model; ``engine.reason`` says in one sentence what runs it and why.
+
+    Args:
+        name: ``auto``, ``onnxruntime``, ``openvino``, ``recorded`` or ``simulated://?infer_ms=8&slots=2``.
+        model: an ONNX file, None for the one that comes with the package. For ``recorded`` an .npz file with
+            prepared outputs; ``simulated`` has none.
+        mode: ``throughput`` for many frames a second, ``latency`` for the soonest answer to each.
+        threads: cores the engine may use, None for all.
+        slots: batches that may lie between submit and result, None for what suits the mode.
+        device: ``cpu``, ``cuda``, or ``auto`` for CUDA where it works.
+
+    Raises:
+        ConfigError: an option has an impossible value.
+        EngineUnavailable: there is no such engine, or what it needs is not installed.
+        ModelError: the model is missing or damaged, or breaks the graph contract.
+    """
+    _check_options(mode, threads, slots, device)
+    path = model or DEFAULT_MODEL
+    if name == "auto":
+        from perception.engines.auto import open_auto
+
+        return open_auto(path, mode=mode, threads=threads, slots=slots, device=device)
+    if name == "onnxruntime":
+        from perception.engines.onnxruntime import OnnxRuntimeEngine
+
+        return OnnxRuntimeEngine(path, mode=mode, threads=threads, slots=slots, device=device)
+    if name == "openvino":
+        from perception.engines.openvino import OpenVinoEngine
+
+        return OpenVinoEngine(path, mode=mode, threads=threads, slots=slots)
+    if name == "recorded":
+        if model is None:
+            raise ModelError("The engine 'recorded' needs its answers: give an .npz file as the model.")
+        from perception.engines.recorded import open_recorded
+
+        return open_recorded(model, slots=slots or 2)
+    if name.partition(":")[0] == "simulated":
+        from perception.engines.simulated import open_simulated
+
+        return open_simulated(name, slots=slots)
+    raise EngineUnavailable(f"There is no engine {name!r}. Choose one of: {', '.join(NAMES)}.")
+
+
+def _check_options(mode: str, threads: int | None, slots: int | None, device: str) -> None:
+    if mode not in MODES:
+        raise ConfigError(f"There is no engine mode {mode!r}. Choose one of: {', '.join(MODES)}.")
+    if device not in DEVICES:
+        raise ConfigError(f"There is no engine device {device!r}. Choose one of: {', '.join(DEVICES)}.")
+    for option, value in (("threads", threads), ("slots", slots)):
+        if value is not None and value < 1:
+            raise ConfigError(f"The engine needs at least 1 of {option}, got {value}.")

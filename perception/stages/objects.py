@@ -1,0 +1,144 @@
+"""Objects: countable things cut out of the label map, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from perception.classes import ClassTable
+from perception.pipeline import Stage
+from perception.types import ConfidenceMap, Instances, LabelMap, Scene, Segmentation, Size
+
+MAX_OBJECTS = 65_535  # ids are 16 bits wide, 0 means none
+MIN_AREA = 64  # pixels of a map of REFERENCE_SIZE; scaled to the map at hand
+REFERENCE_SIZE: Size = (1024, 512)
+
+
+def objects(classes: ClassTable, *, wanted: Callable[[], bool] = lambda: True, min_area: int = MIN_AREA) -> Stage:
+    """The stage that gives every scene with a segmentation its instances, while ``wanted()`` is true."""
+
+    def stage(scenes: Iterable[Scene]) -> Iterator[Scene]:
+        for scene in scenes:
+            if scene.segmentation is None or not wanted():
+                yield scene
+                continue
+            instances = separate(scene.segmentation, classes, min_area=min_area)
+            yield replace(scene, instances=instances).lap("instances")
+
+    return stage
+
+
+def separate(segmentation: Segmentation, classes: ClassTable, *, min_area: int = MIN_AREA) -> Instances:
+    """Separate the things of a label map into objects: pixels of one class that touch, corners included.
+
+    Objects are sorted by score, the mean confidence of their pixels (1 without a confidence map), and
+    numbered from 1. A component smaller than ``min_area`` pixels at REFERENCE_SIZE is no object; its
+    pixels keep their class.
+    """
+    labels, confidence = segmentation.labels, segmentation.confidence
+    thing_ids = classes.thing_ids()
+    part = _extent(labels, thing_ids)
+    components, component_classes = _components(labels[part], thing_ids)
+    runs = _runs(components)
+    count = len(component_classes)
+    areas = np.bincount(runs.component, weights=runs.x1 - runs.x0, minlength=count).astype(np.int32)
+    scores = _scores(runs, areas, None if confidence is None else confidence[part])
+    boxes = _boxes(runs, count) + np.array([part[1].start, part[0].start] * 2, np.int32)
+
+    smallest = max(1.0, min_area * labels.size / (REFERENCE_SIZE[0] * REFERENCE_SIZE[1]))
+    large = np.flatnonzero(areas >= smallest)
+    by_score = large[np.argsort(-scores[large], kind="stable")]
+    kept = by_score[:MAX_OBJECTS]
+    id_of = np.zeros(count, np.uint16)
+    id_of[kept] = np.arange(1, len(kept) + 1, dtype=np.uint16)
+    ids = np.zeros(labels.shape, np.uint16)
+    ids[part] = id_of[components]
+    return Instances(
+        class_ids=component_classes[kept],
+        scores=scores[kept],
+        boxes=boxes[kept],
+        areas=areas[kept],
+        ids=ids,
+        truncated=len(by_score) - len(kept),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """Horizontal stretches of one component each: far fewer than pixels. All fields are (R,) integers."""
+
+    component: npt.NDArray[np.int32]
+    y: npt.NDArray[np.intp]
+    x0: npt.NDArray[np.intp]
+    x1: npt.NDArray[np.intp]  # one past the end
+
+
+def _extent(labels: LabelMap, thing_ids: tuple[int, ...]) -> tuple[slice, slice]:
+    """The rows and columns between which all things lie."""
+    is_thing = np.zeros(256, np.uint8)
+    is_thing[list(thing_ids)] = 1
+    x, y, width, height = cv2.boundingRect(cv2.LUT(labels, is_thing))
+    return slice(y, y + height), slice(x, x + width)
+
+
+def _components(labels: LabelMap, thing_ids: tuple[int, ...]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+    """Connected components of every thing class.
+
+    Returns:
+        (h, w) i32 number of each pixel's component, 0 = none; (C + 1,) u8 class of each component.
+    """
+    components = np.zeros(labels.shape, np.int32)
+    component_classes = [np.zeros(1, np.uint8)]
+    count = 0
+    for class_id in thing_ids:
+        mask = labels == class_id
+        if not mask.any():
+            continue
+        # Statistics from OpenCV would cost ten times the labelling itself; they come from the runs instead.
+        x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+        part = np.s_[y : y + height, x : x + width]
+        found, numbered = cv2.connectedComponents(mask[part].view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
+        np.add(numbered, count, out=components[part], where=mask[part])
+        component_classes.append(np.full(found - 1, class_id, np.uint8))
+        count += found - 1
+    return components, np.concatenate(component_classes)
+
+
+def _runs(components: npt.NDArray[np.int32]) -> _Runs:
+    height, width = components.shape
+    padded = np.zeros((height, width + 1), np.int32)  # the empty last column ends every row's last run
+    padded[:, :width] = components
+    flat = padded.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    edges = np.concatenate([[0], changes, [flat.size]]) if flat.size else np.zeros(1, np.intp)
+    component = flat[edges[:-1]]
+    inside = np.flatnonzero(component)
+    starts = edges[inside]
+    y, x0 = np.divmod(starts, width + 1)
+    return _Runs(component[inside], y, x0, x0 + edges[inside + 1] - starts)
+
+
+def _scores(runs: _Runs, areas: npt.NDArray[np.int32], confidence: ConfidenceMap | None) -> npt.NDArray[np.float32]:
+    """(C,) mean confidence of each component in 0..1, 1 without a confidence map."""
+    if confidence is None:
+        return np.ones(len(areas), np.float32)
+    sums = cv2.integral(confidence)  # (h + 1, w + 1) i32: the sum of a run is four look-ups
+    above, below = runs.y, runs.y + 1
+    totals = sums[below, runs.x1] - sums[below, runs.x0] - sums[above, runs.x1] + sums[above, runs.x0]
+    by_component = np.bincount(runs.component, weights=totals, minlength=len(areas))
+    return (by_component / np.maximum(areas, 1) / 255).astype(np.float32)
+
+
+def _boxes(runs: _Runs, count: int) -> npt.NDArray[np.int32]:
+    """(C, 4) x0 y0 x1 y1 of each component, half open."""
+    boxes = np.zeros((count, 4), np.int32)
+    boxes[:, :2] = np.iinfo(np.int32).max
+    np.minimum.at(boxes[:, 0], runs.component, runs.x0.astype(np.int32))
+    np.minimum.at(boxes[:, 1], runs.component, runs.y.astype(np.int32))
+    np.maximum.at(boxes[:, 2], runs.component, runs.x1.astype(np.int32))
+    np.maximum.at(boxes[:, 3], runs.component, runs.y.astype(np.int32) + 1)
+    return boxes
