@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,4 +34,4 @@ def test_presentation_always_advances(times: list[int]) -> None:
     timeline = Timeline()
     out = [timeline.place(t) for t in times]
     assert out[0] == 0
-    assert all(b >= a + MS for a, b in zip(out, out[1:]))
+    assert all(b >= a + MS for a, b in pairwise(out))
