@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from threading import Event
@@ -12,11 +12,17 @@ from perception.engines.engine import Engine, Pending
 from perception.errors import EngineError
 from perception.pipeline import Stage, Stop, threaded
 from perception.stages.prepare import prepare
-from perception.types import Scene, Segmentation
+from perception.types import Scene, Segmentation, Size
 
 
-def segment(engine: Engine, *, pixels: int | None = None, stop: Stop | None = None) -> Stage:
-    """The stage that gives every scene its segmentation.
+def segment(
+    engine: Engine,
+    *,
+    size: Callable[[Size], Size] | None = None,
+    wanted: Callable[[], bool] = lambda: True,
+    stop: Stop | None = None,
+) -> Stage:
+    """The stage that gives every scene its segmentation, while ``wanted()`` is true; others pass in their place.
 
     Frames are prepared and submitted in a thread upstream of one queue, results collected downstream of
     it: as many frames are under way as the engine has slots. The time of each frame is charged to
@@ -24,7 +30,7 @@ def segment(engine: Engine, *, pixels: int | None = None, stop: Stop | None = No
 
     Args:
         engine: stays open; whoever opened it closes it.
-        pixels: budget of the network's input, None for what the model card says.
+        size: from the frame's (w, h) to the network's; None for what the model card says.
         stop: of the pipeline this stage is part of.
 
     Raises:
@@ -34,9 +40,13 @@ def segment(engine: Engine, *, pixels: int | None = None, stop: Stop | None = No
     def stage(scenes: Iterable[Scene]) -> Iterator[Scene]:
         waiting: deque[Pending] = deque()
         ended = Event()
-        submitted = threaded(_submit(engine, scenes, pixels, waiting, ended), stop=stop, name="submit")
+        network_size = size or engine.spec.network_size
+        submitted = threaded(_submit(engine, scenes, network_size, wanted, waiting, ended), stop=stop, name="submit")
         try:
             for scene, pending in submitted:
+                if pending is None:
+                    yield scene
+                    continue
                 outputs = pending.result()
                 waiting.popleft()
                 segmentation = Segmentation(
@@ -54,11 +64,18 @@ def segment(engine: Engine, *, pixels: int | None = None, stop: Stop | None = No
 
 
 def _submit(
-    engine: Engine, scenes: Iterable[Scene], pixels: int | None, waiting: deque[Pending], ended: Event
-) -> Iterator[tuple[Scene, Pending]]:
+    engine: Engine,
+    scenes: Iterable[Scene],
+    size: Callable[[Size], Size],
+    wanted: Callable[[], bool],
+    waiting: deque[Pending],
+    ended: Event,
+) -> Iterator[tuple[Scene, Pending | None]]:
     for scene in scenes:
-        size = engine.spec.network_size(scene.frame.size, pixels)
-        frames = prepare(scene.frame.image, size)[None]  # (1, h, w, 3)
+        if not wanted():
+            yield scene, None
+            continue
+        frames = prepare(scene.frame.image, size(scene.frame.size))[None]  # (1, h, w, 3)
         prepared = scene.lap("prepare")
         if ended.is_set():
             return
