@@ -42,6 +42,7 @@ class Grabber:
         self._undated = 0  # packets that it refused and that have no time
         self.decoded = 0
         self.damage: str | None = None  # where and how reading first went wrong
+        self.broken_off = False  # the container could not be read to its end
         self.end_ns: int | None = None  # media time of the latest picture
 
     def grabs(self) -> Iterator[Grabbed]:
@@ -70,6 +71,7 @@ class Grabber:
                 return
             except av.FFmpegError as error:
                 self._note(self.end_ns, error)
+                self.broken_off = True
                 return
             yield packet
 

@@ -1,0 +1,128 @@
+"""Live cameras: captured in a child process that can be killed, newest frame first, losses counted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+from perception.errors import SourceError
+from perception.ledger import Ledger
+from perception.sources.address import redact, without_credentials
+from perception.sources.capture import Job
+from perception.sources.child import CaptureProcess
+from perception.sources.handover import Taken
+from perception.types import Frame
+
+STALL_PERIODS = 3
+_POLL_S = 0.2
+
+
+class LiveCamera:
+    """A camera device or a network stream.
+
+    ``frames`` starts the capture; ``fps`` is known once it is connected. Only the newest picture is kept:
+    those overwritten in between are captured and dropped as ``stale``, those that the decoder refused as
+    ``decode_error``. SourceError is raised when the camera cannot be reached within ``open_s`` seconds,
+    gives no frame for ``stall_s`` seconds or three periods, whichever is longer, or goes away.
+    """
+
+    live = True
+    promised: int | None = None
+
+    def __init__(self, address: str, stream: str, *, device_format: str | None, open_s: float, stall_s: float) -> None:
+        self.uri = redact(address)
+        self.fps: float | None = None
+        self._job = Job(address, device_format, open_s, stall_s, fd=-1)
+        self._stream = stream
+        self._closed = threading.Event()
+        self._process: CaptureProcess | None = None
+
+    def frames(self, ledger: Ledger) -> Iterator[Frame]:
+        """The newest frame each time, until the camera is gone or the source closed."""
+        yield from self._connection(_Count(ledger))
+
+    def close(self) -> None:
+        """Kill the capture; the iteration ends at once."""
+        self._closed.set()
+        if self._process is not None:
+            self._process.kill()
+
+    def _connection(self, count: _Count) -> Iterator[Frame]:
+        """Frames from one connecting to its end; the count goes on over several of them."""
+        self._process = process = CaptureProcess(self._job)
+        try:
+            yield from self._pictures(process, count)
+        finally:
+            process.kill()
+            count.rest(process)
+            process.close()
+
+    def _pictures(self, process: CaptureProcess, count: _Count) -> Iterator[Frame]:
+        quiet_s = 0.0
+        while not self._closed.is_set():
+            asked = time.monotonic()
+            process.listen(_POLL_S)
+            self.fps = process.fps
+            taken = process.take()
+            if self._closed.is_set():
+                return
+            if taken is not None:
+                quiet_s = 0.0
+                yield Frame(self._stream, count.took(taken), taken.time, taken.image)
+            elif process.ended is not None:
+                if process.ended:
+                    raise SourceError(self._why(process))
+                return
+            else:
+                # Time in which this process did not run itself says nothing about the camera.
+                quiet_s += min(time.monotonic() - asked, 2 * _POLL_S)
+                self._check_silence(quiet_s, process)
+
+    def _check_silence(self, quiet_s: float, process: CaptureProcess) -> None:
+        if not process.connected and quiet_s > self._job.open_s:
+            raise SourceError(f"Cannot open {self.uri!r}: no answer within {self._job.open_s:g} s. Is the camera on?")
+        limit_s = max(self._job.stall_s, STALL_PERIODS / process.fps if process.fps else 0.0)
+        if process.connected and quiet_s > limit_s:
+            raise SourceError(f"{self.uri!r} has frozen: connected, but no frame for {limit_s:g} s.")
+
+    def _why(self, process: CaptureProcess) -> str:
+        reason = without_credentials(process.ended or "", self._job.address)
+        if not process.connected:
+            return f"Cannot open {self.uri!r}: {reason}. Check the address and that the camera is on."
+        return f"{self.uri!r} is gone: {reason}."
+
+
+class _Count:
+    """Numbers the grabs of a camera over all its connections, and books those that never became a frame."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._next = 0
+        self._grabbed = 0  # of this connection: how many grabs are booked, and how many of them had failed
+        self._failed = 0
+
+    def took(self, taken: Taken) -> int:
+        """Book a picture that was taken over, and those lost before it; returns its number."""
+        self._lost(taken.number - self._grabbed, taken.failed - self._failed)
+        self._grabbed, self._failed = taken.number + 1, taken.failed
+        return self._capture()
+
+    def rest(self, process: CaptureProcess) -> None:
+        """Book what a killed capture had grabbed and nobody took."""
+        taken = process.take()
+        if taken is not None:
+            self._ledger.drop(self.took(taken), "shutdown")
+        grabbed, failed = process.totals()
+        self._lost(grabbed - self._grabbed, failed - self._failed)
+        self._grabbed = self._failed = 0
+
+    def _lost(self, grabs: int, failed: int) -> None:
+        for position in range(grabs):
+            self._ledger.drop(self._capture(), "decode_error" if position < failed else "stale")
+
+    def _capture(self) -> int:
+        number = self._next
+        self._next += 1
+        self._ledger.capture(number)
+        return number
