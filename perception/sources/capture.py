@@ -27,6 +27,7 @@ from perception.sources.pacing import Paced, Unpaced
 from perception.sources.picture import Converter
 
 STDOUT = 1
+BACKSTOP = 2  # the node's own watch comes first; these time-outs free a capture whose node was stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def capture(job: Job) -> None:
         format=job.format,
         options=_options(job),
         metadata_errors="replace",
-        timeout=(job.open_s, job.stall_s),
+        timeout=(BACKSTOP * job.open_s, BACKSTOP * job.stall_s),
     ) as container:
         if not container.streams.video:
             raise SourceError("it sends no video")
@@ -77,13 +78,13 @@ def _hand_over(grabber: Grabber, handover: Handover) -> None:
         elif grabber.decoded:  # before the first key frame there is nothing to lose
             handover.fail()
     if grabber.broken_off:
-        raise SourceError(f"reading failed {grabber.damage}")
+        raise SourceError(f"the connection broke {grabber.damage}")
 
 
 def _options(job: Job) -> dict[str, str]:
     if job.format is not None:
         return {}
-    microseconds = str(round(job.stall_s * 1e6))
+    microseconds = str(round(BACKSTOP * max(job.open_s, job.stall_s) * 1e6))
     if job.address.startswith("rtsp"):
         # Over UDP a lost packet smears the picture until the next key frame.
         return {"rtsp_transport": "tcp", "timeout": microseconds, "fflags": "nobuffer", "max_delay": "0"}

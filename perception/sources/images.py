@@ -18,7 +18,7 @@ from perception.sources.source import Pace
 from perception.types import CaptureTime, Frame, Image
 
 IMAGE_SUFFIXES = frozenset(
-    [".bmp", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"]
+    {".bmp", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
 REAL_PACE_FPS = 10.0  # images carry no times; under pace "real" they come at this rate
 
@@ -102,10 +102,10 @@ def matching_images(pattern: str) -> list[Path]:
     return found
 
 
-def natural_order(path: Path) -> tuple[object, ...]:
+def natural_order(path: Path) -> tuple[list[str | int], str]:
     """A sort key that puts frame2 before frame10; names that differ only in leading zeros stay apart."""
-    parts = re.split(r"(\d+)", str(path))  # text and digits in turn, so equal positions compare
-    return (*(int(part) if position % 2 else part for position, part in enumerate(parts)), str(path))
+    parts = re.split(r"(\d+)", str(path))  # text and digits in turn, so that equal positions compare
+    return [int(part) if position % 2 else part for position, part in enumerate(parts)], str(path)
 
 
 def _images(paths: Iterator[Path] | list[Path]) -> list[Path]:

@@ -34,10 +34,13 @@ def open_source(
         raise SourceNotFound(f"Cannot open {redact(uri)!r}: {scheme}:// is not a known kind of address. {_ACCEPTED}")
     if uri.isascii() and uri.isdecimal():
         return _camera(_device(Path(f"/dev/video{uri}")), stream, _V4L2, open_timeout_s, stall_s)
-    if path.is_char_device():
-        return _camera(str(path), stream, _V4L2, open_timeout_s, stall_s)
-    if path.is_dir() or path.is_file() or any(sign in str(path) for sign in "*?["):
-        return _files(path, stream, pace)
+    try:
+        if path.is_char_device():
+            return _camera(str(path), stream, _V4L2, open_timeout_s, stall_s)
+        if uri and (path.is_dir() or path.is_file() or any(sign in str(path) for sign in "*?[")):
+            return _files(path, stream, pace)
+    except OSError as error:  # a folder that may not be entered, a name that is too long
+        raise SourceNotFound(f"Cannot open {uri!r}: {error.strerror}. {_ACCEPTED}") from error
     raise SourceNotFound(f"There is no {redact(uri)!r}. {_ACCEPTED}")
 
 
