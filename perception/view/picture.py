@@ -52,8 +52,8 @@ class Picture:
         return replace(
             self,
             image=image.astype(np.uint8, copy=False),
-            labels_to_image=None if self.labels_to_image is None else _chain(grow, self.labels_to_image),
-            objects_to_image=None if self.objects_to_image is None else _chain(grow, self.objects_to_image),
+            labels_to_image=None if self.labels_to_image is None else chain(grow, self.labels_to_image),
+            objects_to_image=None if self.objects_to_image is None else chain(grow, self.objects_to_image),
         )
 
     def readable(self) -> Picture:
@@ -70,12 +70,12 @@ def picture_from_scene(scene: Scene) -> Picture:
     return Picture(scene.frame.image, labels, affine, objects, affine if objects and objects.ids is None else None)
 
 
-def _covering(array: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], width: int, height: int) -> Affine:
-    return resize_affine((array.shape[1], array.shape[0]), (width, height))
-
-
-def _chain(outer: Affine, inner: Affine) -> Affine:
+def chain(outer: Affine, inner: Affine) -> Affine:
     """The affine that applies ``inner`` first and ``outer`` then."""
     a, b, c, d, e, f = outer
     g, h, i, j, k, m = inner
     return (a * g + b * j, a * h + b * k, a * i + b * m + c, d * g + e * j, d * h + e * k, d * i + e * m + f)
+
+
+def _covering(array: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], width: int, height: int) -> Affine:
+    return resize_affine((array.shape[1], array.shape[0]), (width, height))

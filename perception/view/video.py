@@ -83,7 +83,7 @@ class VideoWriter:
         self._pts_ns = 0
         self._size: Size | None = None
         self._stream: Any = None
-        self._failed = False
+        self.failed = False
         self._temporary = temporary_beside(path)
         try:
             self._container: Any = av.open(
@@ -92,6 +92,11 @@ class VideoWriter:
         except (av.FFmpegError, OSError) as error:
             self._temporary.unlink(missing_ok=True)
             raise cannot_write(path, error) from error
+
+    @property
+    def size(self) -> Size:
+        """(width, height) of the video, sides even; (0, 0) before the first frame."""
+        return (0, 0) if self._size is None else (self._size[0] + self._size[0] % 2, self._size[1] + self._size[1] % 2)
 
     @property
     def duration_s(self) -> float:
@@ -129,10 +134,10 @@ class VideoWriter:
         if self._container is None:
             return
         try:
-            if self._stream is not None and not self._failed:
+            if self._stream is not None and not self.failed:
                 self._mux(None)
             self._close_container()
-            if self.frames and not self._failed:
+            if self.frames and not self.failed:
                 self._temporary.replace(self.path)
         finally:
             self._container = None
@@ -152,7 +157,7 @@ class VideoWriter:
     def _open_stream(self, size: Size) -> None:
         self._size = size
         stream = self._container.add_stream("libx264", rate=Fraction(self._nominal).limit_denominator(1001))
-        stream.width, stream.height = size[0] + size[0] % 2, size[1] + size[1] % 2
+        stream.width, stream.height = self.size
         stream.pix_fmt = "yuv420p"
         stream.time_base = Fraction(1, TICKS)
         context = stream.codec_context
@@ -169,15 +174,15 @@ class VideoWriter:
                 packet.duration = round(self._usual_ns() * TICKS / 1e9)  # counts for the last frame alone
                 self._container.mux(packet)
         except (av.FFmpegError, OSError) as error:
-            self._failed = True
+            self.failed = True
             raise cannot_write(self.path, error) from error
 
     def _close_container(self) -> None:
         try:
             self._container.close()
         except (av.FFmpegError, OSError) as error:
-            if not self._failed:
-                self._failed = True
+            if not self.failed:
+                self.failed = True
                 raise cannot_write(self.path, error) from error
 
 

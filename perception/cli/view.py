@@ -1,0 +1,131 @@
+"""``roadcast view``: draws what a source or a running node shows into a video or a contact sheet."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perception.errors import ConfigError
+
+if TYPE_CHECKING:
+    from perception.view.shots import Feed
+
+ENDPOINT_SCHEMES = ("tcp://", "ipc://")
+SETTINGS = ("stream", "frames", "model", "engine", "size")  # those of a node that a view takes as well
+TIMEOUT_S = 10.0
+TILES = 12
+ALPHA = 0.45
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``view``."""
+    parser = commands.add_parser(
+        "view",
+        help="draw a source or a running node into a video or contact sheet",
+        description="Draw labels, outlines, boxes and names over the frames of a source (computed here) or of a "
+        "running node (subscribed to), and write an H.264 video that browsers play, a contact sheet, or both.",
+    )
+    parser.add_argument(
+        "source",
+        metavar="SOURCE|ENDPOINT",
+        help="a video, folder, camera or address as for 'run'; or tcp://HOST:PORT or ipc://PATH of a running node",
+    )
+    out = parser.add_argument_group("what to write (at least one)")
+    out.add_argument("-o", "--out", metavar="FILE.mp4", help="annotated video")
+    out.add_argument("--sheet", metavar="FILE.png", help="contact sheet: frames evenly spread over the run")
+    look = parser.add_argument_group("how it looks")
+    look.add_argument(
+        "--layers", metavar="A,B,...", help="of labels, outlines, boxes, names, legend, stats; default: all"
+    )
+    look.add_argument(
+        "--alpha", type=float, default=ALPHA, help="share of the class colours, 0..1 (default %(default)s)"
+    )
+    look.add_argument("--fps", type=float, help="frames a second of the video (default: the frames' own times)")
+    look.add_argument("--tiles", type=int, default=TILES, help="frames on the contact sheet (default %(default)s)")
+    what = parser.add_argument_group("what to draw")
+    what.add_argument("--frames", metavar="N", help="end after so many frames")
+    what.add_argument("--stream", metavar="NAME", help="name of the stream (default: front)")
+    what.add_argument(
+        "--model", metavar="FILE.onnx", help="of a source: the network (default: the one that is built in)"
+    )
+    what.add_argument("--engine", metavar="NAME", help="of a source: what runs the network (default: auto)")
+    what.add_argument("--size", metavar="WxH", help="of a source: the network's input, or its number of pixels")
+    what.add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT_S,
+        metavar="S",
+        help="of an endpoint: end when nothing comes for so long (default %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw, print the report, and return the exit code.
+
+    Raises:
+        RequestError: a wrong flag, or a source, engine or model that does not exist.
+        RoadcastError: the source or endpoint failed before its first frame, or a file cannot be written.
+    """
+    from perception.terminal import StatusLine
+    from perception.view.layers import LAYERS, Style, layers_from_text
+    from perception.view.render import render
+    from perception.view.sheet import Sheet
+    from perception.view.video import VideoWriter, check_video_path
+
+    if not (args.out or args.sheet):
+        raise ConfigError(
+            "Nothing to write: give -o FILE.mp4 for a video, --sheet FILE.png for a contact sheet, or both."
+        )
+    for name in ("fps", "timeout"):
+        value = getattr(args, name)
+        if value is not None and not (math.isfinite(value) and 0 < value <= 1e6):
+            raise ConfigError(f"--{name} must be a positive number, got {value}.")
+    style = Style(layers=frozenset(LAYERS) if args.layers is None else layers_from_text(args.layers), alpha=args.alpha)
+    if args.out:
+        check_video_path(Path(args.out))
+    sheet = Sheet(Path(args.sheet), count=args.tiles) if args.sheet else None
+
+    line = StatusLine(sys.stderr)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops us wants the video so far
+    try:
+        feed = open_feed(args)
+        try:
+            video = VideoWriter(Path(args.out), fps=args.fps, nominal_fps=feed.fps) if args.out else None
+        except BaseException:
+            feed.close()
+            raise
+        report = render(feed, style, video=video, sheet=sheet, show=line.show)
+    finally:
+        line.clear()
+        signal.signal(signal.SIGTERM, before)
+    print(json.dumps(report.to_json(), indent=2) if args.json else report.text())
+    if report.error is not None:
+        print(f"roadcast: error: {report.error}", file=sys.stderr)
+    return report.exit_code
+
+
+def open_feed(args: argparse.Namespace) -> Feed:
+    """The shots that the arguments ask for: from an endpoint, or from a source computed here."""
+    from perception.config import load_config
+
+    given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    config = load_config({"source": args.source, "pace": "max", **given})
+    if args.source.startswith(ENDPOINT_SCHEMES):
+        from perception.view.remote import shots_of_endpoint
+
+        for name in ("model", "engine", "size"):
+            if name in given:
+                raise ConfigError(
+                    f"--{name} is for a source that is computed here; {args.source} has computed already."
+                )
+        return shots_of_endpoint(args.source, stream=config.stream, frames=config.frames, timeout_s=args.timeout)
+    from perception.view.local import shots_of_source
+
+    return shots_of_source(config)
