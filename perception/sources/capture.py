@@ -82,13 +82,18 @@ def _hand_over(grabber: Grabber, handover: Handover) -> None:
 
 
 def _options(job: Job) -> dict[str, str]:
+    """Time-outs in microseconds, and low delay.
+
+    Not ``fflags=nobuffer``: it throws away what was read while connecting, and with it the first key
+    frame. Decoding that backlog is fast, and only the newest picture is kept.
+    """
     if job.format is not None:
         return {}
-    microseconds = str(round(BACKSTOP * max(job.open_s, job.stall_s) * 1e6))
-    if job.address.startswith("rtsp"):
+    limit = str(round(BACKSTOP * max(job.open_s, job.stall_s) * 1e6))
+    if job.address.lower().startswith("rtsp"):
         # Over UDP a lost packet smears the picture until the next key frame.
-        return {"rtsp_transport": "tcp", "timeout": microseconds, "fflags": "nobuffer", "max_delay": "0"}
-    return {"rw_timeout": microseconds, "fflags": "nobuffer"}
+        return {"rtsp_transport": "tcp", "timeout": limit, "max_delay": "0"}
+    return {"rw_timeout": limit}
 
 
 def _tell(**message: object) -> None:

@@ -108,11 +108,13 @@ def _video_stream(container: InputContainer, uri: str) -> VideoStream:
 
 
 def _promised(video: VideoStream) -> int | None:
-    if not video.frames:
-        return None
-    # MP4 and MOV: an edit list hides samples, which the count in the header still holds.
-    shown = sum(not entry.is_discard for entry in video.index_entries)
-    return min(video.frames, shown) if "mov" in video.container.format.name.split(",") else video.frames
+    formats = video.container.format.name.split(",")
+    if "mov" in formats and video.frames:
+        # An edit list hides samples, which the count in the header still holds.
+        return min(video.frames, sum(not entry.is_discard for entry in video.index_entries))
+    if "avi" in formats and len(video.index_entries) < video.frames:
+        return None  # AVI counts moments: one in which the picture stays the same counts, but holds no frame
+    return video.frames or None
 
 
 def _length_s(container: InputContainer, video: VideoStream) -> float | None:

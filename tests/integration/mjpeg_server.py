@@ -60,7 +60,7 @@ def camera_server(script: Script) -> Iterator[tuple[str, list[int]]]:
     counter = [0]
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802  the name that http.server calls
+        def do_GET(self) -> None:
             try:
                 script(Camera(self, stop, counter))
             except (BrokenPipeError, ConnectionResetError):

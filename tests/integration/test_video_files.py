@@ -12,36 +12,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from clips import HEIGHT, WIDTH, clip, steady
 
 from perception.errors import SourceError
 from perception.ledger import Ledger, LedgerEntry
 from perception.sources import Source, open_source
 from perception.types import Frame
-
-WIDTH, HEIGHT = 160, 96
-MILLISECONDS = Fraction(1, 1000)
-_GROUPS_WITH_B_FRAMES = {"g": "12", "bf": "2", "crf": "18"}
-
-
-def clip(path: Path, times_ms: list[int], codec: str = "libx264", size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
-    """A clip whose picture k is a ramp plus 5 k, shown from times_ms[k] on."""
-    ramp = np.add.outer(np.arange(size[1]) // 4, np.arange(size[0]) // 4)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options=_GROUPS_WITH_B_FRAMES if codec == "libx264" else {})
-        stream.width, stream.height = size
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        stream.codec_context.time_base = stream.time_base = MILLISECONDS
-        for position, at in enumerate(times_ms):
-            grey = ((ramp + 5 * position) % 200 + 20).astype(np.uint8)
-            frame = av.VideoFrame.from_ndarray(np.dstack([grey] * 3), format="bgr24")
-            frame.pts, frame.time_base = at, MILLISECONDS
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
-def steady(count: int, period_ms: int = 40) -> list[int]:
-    return [position * period_ms for position in range(count)]
 
 
 def read(source: Source) -> tuple[list[Frame], LedgerEntry, SourceError | None]:
@@ -164,7 +140,24 @@ def test_a_raw_stream_has_no_times(tmp_path: Path) -> None:
 def test_avi_and_motion_jpeg(tmp_path: Path) -> None:
     source = open_source(str(clip(tmp_path / "a.avi", steady(12), "mjpeg")))
     frames, _, error = read(source)
-    assert (len(frames), error) == (12, None)
+    assert (len(frames), error, source.promised) == (12, None, None)  # of its 480 moments 12 bring a new picture
+
+
+def test_a_steady_avi_promises_its_frames(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+        for _ in range(100):
+            black = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(black, format="bgr24")))
+        container.mux(stream.encode(None))
+    source = open_source(str(path))
+    frames, _, error = read(source)
+    assert (len(frames), error, source.promised) == (100, None, 100)
+    frames, _, error = read(open_source(str(cut(path, 0.5))))
+    assert 10 < len(frames) < 90
+    assert "truncated" in str(error) or "corrupt" in str(error)
 
 
 QUARTER_TURNS = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}  # clockwise, as phones write them
