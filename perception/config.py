@@ -132,7 +132,6 @@ RULES: Mapping[str, Rule] = {
     "slots": _whole(1, 16, optional=True),
     "size": _size(),
     "min_object_area": _whole(1, LARGEST_SIDE**2),
-    "jpeg_quality": _whole(1, 100),
 }
 REQUIRED = frozenset({"source"})
 
@@ -161,7 +160,6 @@ class NodeConfig:
     slots: int | None = None  # frames between submit and result; None: what suits the mode
     size: Size | int | None = None  # (w, h) of the network's input, or its pixel budget; None: the model's own
     min_object_area: int = 64  # pixels of a map of 1024x512, scaled to the map at hand; smaller things are no objects
-    jpeg_quality: int = 85  # of the image kind
 
     def __post_init__(self) -> None:
         for name, rule in RULES.items():

@@ -123,12 +123,16 @@ class Usage:
         return Usage(time.monotonic(), time.process_time())
 
     def since(self, start: Usage, frames: int) -> Mapping[str, float | None]:
-        """Processor seconds since ``start``, core-milliseconds a frame, and the busy share of all cores."""
+        """Seconds and processor seconds since ``start``, core-milliseconds a frame, the busy share of all cores,
+        and the memory now resident; None for what cannot be told."""
         wall, cpu = self.wall_s - start.wall_s, self.cpu_s - start.cpu_s
         return {
+            "seconds": wall,
             "cpu_s": cpu,
             "core_ms_per_frame": cpu * 1e3 / frames if frames else None,
             "busy": cpu / wall / cores() if wall > 0 else None,
+            "cores": cores(),
+            "resident_mb": resident_mb(),
         }
 
 

@@ -1,0 +1,54 @@
+"""What a node decides by itself where its configuration leaves it open, and what it must refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from perception.config import NodeConfig, Policy
+from perception.engines.engine import ModelSpec
+from perception.engines.mode import Mode
+from perception.errors import ConfigError
+from perception.types import Size
+
+
+def choose_policy(config: NodeConfig, *, live: bool) -> Policy:
+    """``wait`` for files at full pace, so that nothing is lost; else ``drop_oldest``, so that nobody is held up.
+
+    Raises:
+        ConfigError: a camera cannot wait.
+    """
+    if live and config.policy == "wait":
+        raise ConfigError("--policy wait is for files: a camera does not wait. Leave it out, or give drop_oldest.")
+    if config.policy is not None:
+        return config.policy
+    return "wait" if config.pace == "max" and not live else "drop_oldest"
+
+
+def choose_mode(config: NodeConfig, *, live: bool) -> Mode:
+    """``throughput`` for files at full pace; else ``latency``, because frames come one at a time."""
+    if config.mode is not None:
+        return config.mode
+    return "throughput" if config.pace == "max" and not live else "latency"
+
+
+def choose_network_size(config: NodeConfig, spec: ModelSpec) -> Callable[[Size], Size]:
+    """The rule from a frame's (w, h) to the network's.
+
+    Raises:
+        ConfigError: the model does not take the size that was asked for.
+    """
+    size = config.size
+    if size is None:
+        return spec.network_size
+    if spec.fixed_size is not None and size != spec.fixed_size:
+        width, height = spec.fixed_size
+        raise ConfigError(f"The model {spec.id!r} takes frames of {width}x{height} only: leave --size out.")
+    if isinstance(size, int):
+        return lambda source_size: spec.network_size(source_size, size)
+    if spec.fixed_size is None and any(side % spec.multiple for side in size):
+        near = "x".join(str(max(1, round(side / spec.multiple)) * spec.multiple) for side in size)
+        raise ConfigError(
+            f"The model {spec.id!r} takes sides in multiples of {spec.multiple}, not {size[0]}x{size[1]}: "
+            f"give --size {near}."
+        )
+    return lambda _: size

@@ -1,0 +1,117 @@
+"""``roadcast run SOURCE``: run a node."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from perception.config import RULES, flag_of, load_config
+from perception.terminal import NodeScreen, StatusLine, summary_text
+
+INTERRUPTED = 130
+EPILOG = """\
+Sources: drive.mp4, 'frames/*.png' or a folder, 0 or /dev/video0, rtsp://..., synth://street?seed=1.
+Every setting may also stand in a TOML file (--config) under its name, as frames = 200, or in the environment,
+as ROADCAST_FRAMES=200; the command line wins over the environment, and that over the file.
+Ctrl-C ends the node in order and exits with 0; a second one ends it at once and exits with 130."""
+# What each flag is for; what it may be is written in the rules of perception.config.
+FLAGS = {
+    "stream": ("NAME", "name of the stream, the first part of every topic (default: front)"),
+    "publish": ("ENDPOINT", "where subscribers connect (default: tcp://127.0.0.1:5600)"),
+    "pace": ("real|max", "files: as recorded, or as fast as it goes (default: real)"),
+    "frames": ("N", "end after N frames"),
+    "policy": (
+        "wait|drop_oldest",
+        "a slow subscriber holds up the node, or loses messages (default: wait for files at --pace max)",
+    ),
+    "wait_subscribers": ("N", "begin when N subscribers are there"),
+    "model": ("FILE", "ONNX model (default: the one that comes with roadcast)"),
+    "engine": ("NAME", "auto, onnxruntime, openvino, recorded or simulated://... (default: auto)"),
+    "device": ("auto|cpu|cuda", "where ONNX Runtime computes"),
+    "mode": (
+        "throughput|latency",
+        "many frames a second, or each frame soon (default: throughput for files at --pace max)",
+    ),
+    "threads": ("N", "cores that the engine may use (default: all)"),
+    "slots": ("N", "frames between submit and result: throughput against latency"),
+    "size": ("WxH|PIXELS", "size of the network's input, or its pixel budget (default: the model's)"),
+    "min_object_area": ("PIXELS", "smaller things are no objects; on a map of 1024x512 (default: 64)"),
+}
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser of ``roadcast``."""
+    parser = commands.add_parser(
+        "run",
+        help="segment a video or camera and publish what is seen",
+        description="Segment a video or camera and publish label maps, confidence and objects over ZeroMQ.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", metavar="SOURCE", nargs="?", help="what to watch; see below")
+    for name, (metavar, text) in FLAGS.items():
+        parser.add_argument(flag_of(name), dest=name, metavar=metavar, help=text)
+    parser.add_argument(
+        "--insecure", action="store_const", const="true", help="publish beyond this machine, to anybody, unencrypted"
+    )
+    parser.add_argument("--config", metavar="FILE", help="TOML file with settings")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on stdout")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a node until its end; returns the exit code."""
+    flags = {name: text for name in RULES if (text := getattr(args, name)) is not None}
+    config = load_config(flags, file=args.config)
+    interrupt = threading.Event()
+    with _interrupted_by_signals(interrupt):
+        from perception.run import run as run_node
+
+        line = StatusLine(sys.stderr)
+        try:
+            summary = run_node(config, interrupt=interrupt, show=NodeScreen(line).show)
+        finally:
+            line.clear()
+        if summary is None:
+            print("roadcast: interrupted before the node was ready", file=sys.stderr)
+            code = 0
+        else:
+            print(summary_text(summary), file=sys.stderr)
+            code = summary.exit_code
+        if args.json:
+            found = {"state": "ended", "reason": "interrupted"} if summary is None else summary.to_json()
+            print(json.dumps(found, allow_nan=False), flush=True)
+        if summary is not None and summary.error:
+            print(f"roadcast: error: {summary.error}", file=sys.stderr)
+        if summary is not None and summary.threads_left:
+            sys.stderr.flush()
+            os._exit(code)  # Python would wait for a thread that is stuck in a driver
+    return code
+
+
+@contextmanager
+def _interrupted_by_signals(interrupt: threading.Event) -> Iterator[None]:
+    """While inside, the first SIGINT or SIGTERM sets ``interrupt`` and a second one ends the process at once.
+
+    The handler does no more: nothing of the node is ever torn by an exception at an arbitrary place.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if interrupt.is_set():
+            os._exit(INTERRUPTED)
+        interrupt.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,81 @@
+"""What a node tells while it runs and when it has ended, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from perception.ledger import LedgerEntry
+from perception.metrics import Quantiles
+from perception.types import Size
+
+State = Literal["starting", "running", "ended", "failed"]
+Reason = Literal["end_of_source", "frame_limit", "interrupted", "source_error", "engine_error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """A running node at one moment. Rates and latency look back a few seconds."""
+
+    state: State
+    doing: str  # what it does just now, for a reader: "opening the engine", "waiting for 1 of 2 subscribers"
+    ledger: LedgerEntry
+    promised: int | None  # frames that the source says it holds
+    fps: float
+    latency_ms: Quantiles
+    subscribers: int
+    computes: bool  # whether anybody wants what the engine computes
+    publish: str  # the endpoint as bound; empty before
+    engine_reason: str  # what runs the model and why; empty before it is loaded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A run that has ended.
+
+    ``latency_ms`` is from capture until the messages were handed to the socket, without the first frame.
+    ``stages_ms`` holds every stage and queue in the order in which frames meet them. ``error`` is what ended a
+    run that did not end well, ``exit_code`` what the command ends with.
+    """
+
+    state: State
+    reason: Reason
+    error: str | None
+    exit_code: int
+    source: str
+    live: bool
+    source_size: Size | None
+    promised: int | None
+    frames: LedgerEntry
+    computed: int  # frames that went through the engine, because somebody wanted its answers
+    fps: float | None
+    latency_ms: Quantiles
+    first_frame_ms: float | None
+    stages_ms: Mapping[str, Quantiles]
+    stream: str
+    publish: str
+    policy: str
+    subscribers: int
+    engine: str
+    engine_reason: str
+    slots: int
+    model: Mapping[str, str]  # id, sha256, precision
+    network_size: Size | None
+    process: Mapping[str, float | None]  # see Usage.since
+    threads_left: tuple[str, ...] = ()  # that did not end in time
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as JSON knows values, durations rounded to microseconds."""
+        rounded: dict[str, Any] = _rounded(asdict(self))
+        return rounded
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 3)
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
+    return value
