@@ -1,0 +1,53 @@
+"""What was received, and what the numbers in the messages say was not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from perception.wire.message import Message
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counters of one subscription, all from 0.
+
+    ``lost`` messages were sent and did not arrive: gaps in ``seq``. ``dropped`` frames were grabbed and not
+    sent: gaps in ``frame`` without one in ``seq``. ``restarts`` are changes of a stream's session.
+    """
+
+    messages: int = 0
+    frames: int = 0
+    nbytes: int = 0  # of all parts
+    lost: int = 0
+    dropped: int = 0
+    restarts: int = 0
+    rejected: int = 0  # messages that break the protocol
+    unknown: int = 0  # messages of a kind that this version does not know
+    _sessions: dict[str, bytes] = field(default_factory=dict, repr=False)
+    _last: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict, repr=False)  # seq, frame
+    _newest: dict[str, int] = field(default_factory=dict, repr=False)  # highest frame accounted for, by stream
+
+    def add(self, message: Message) -> None:
+        """Count one message."""
+        self.messages += 1
+        self.nbytes += message.nbytes
+        stream, header = message.stream, message.header
+        if self._sessions.get(stream, header.session) != header.session:
+            self.restarts += 1
+            self._newest.pop(stream, None)
+            self._last = {key: last for key, last in self._last.items() if key[0] != stream}
+        self._sessions[stream] = header.session
+        topic = (stream, message.kind)
+        frame = -1 if message.frame is None else message.frame
+        last_seq, last_frame = self._last.get(topic, (header.seq - 1, frame - 1))
+        self._last[topic] = (header.seq, frame)
+        gap = max(0, header.seq - last_seq - 1)
+        self.lost += gap
+        if message.frame is None:
+            return
+        newest = self._newest.get(stream, frame - 1)
+        if frame > newest:
+            self.frames += 1
+            # Each kind shows the same drop; only frames that no kind accounted for yet are counted.
+            self.dropped += 0 if gap else max(0, frame - 1 - max(last_frame, newest))
+            self._newest[stream] = frame

@@ -1,0 +1,156 @@
+"""How one array becomes the bytes of a message part, and back.
+
+``raw`` is C order, little-endian; ``zlib`` the same bytes through RFC 1950; ``rle`` row-major runs, first
+all lengths as u2, then all values; ``rle+zlib`` those bytes through zlib. ``jpeg`` is passed through.
+A reader believes nothing: sizes are compared with each other before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from perception.errors import WireError
+from perception.wire.fields import Fields
+
+Codec = Literal["raw", "zlib", "rle", "rle+zlib", "jpeg"]
+Buffer = bytes | memoryview
+Array = npt.NDArray[Any]
+
+CODECS: tuple[str, ...] = get_args(Codec)
+DTYPES: dict[str, np.dtype[Any]] = {"u1": np.dtype("<u1"), "u2": np.dtype("<u2"), "f4": np.dtype("<f4")}
+MAX_SIDE = 8192  # pixels
+MAX_PART_BYTES = 64 * 2**20  # of one part, decoded
+MAX_RUN = 65535
+ZLIB_LEVEL = 1
+# Deflate never grows its input by more than 5 bytes in 16 KiB and a few bytes of frame.
+MAX_PAYLOAD_BYTES = MAX_PART_BYTES + MAX_PART_BYTES // 1024 + 64
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a header says about one part: how its ``bytes`` on the wire become an array."""
+
+    name: str
+    dtype: str  # u1, u2, f4
+    shape: tuple[int, ...]
+    codec: str
+    bytes: int  # on the wire
+    runs: int | None = None  # rle only
+
+    @property
+    def count(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def inflated(self) -> int:
+        """Bytes of the decoded array."""
+        return self.count * DTYPES[self.dtype].itemsize
+
+    def to_wire(self) -> dict[str, object]:
+        """This part as an entry of the header's ``parts``."""
+        wire = {"name": self.name, "dtype": self.dtype, "shape": self.shape, "codec": self.codec, "bytes": self.bytes}
+        return wire if self.runs is None else {**wire, "runs": self.runs}
+
+
+def part_from_wire(value: object) -> Part:
+    """One entry of ``parts``, its claims checked against the limits and against each other. Raises WireError."""
+    fields = Fields(value, "part")
+    name, dtype, codec = fields.text("name", 64), fields.text("dtype", 8), fields.text("codec", 16)
+    if dtype not in DTYPES or codec not in CODECS:
+        raise WireError(
+            f"Part {name!r} has dtype {dtype!r} and codec {codec!r}; known are {[*DTYPES]} and {[*CODECS]}."
+        )
+    rank = len(fields.items("shape"))
+    if not 1 <= rank <= 3:
+        raise WireError(f"Part {name!r} has {rank} axes; 1 to 3 are allowed.")
+    shape = fields.integers("shape", rank, 0, MAX_SIDE)
+    runs = fields.integer("runs") if codec.startswith("rle") else None
+    part = Part(name, dtype, shape, codec, fields.integer("bytes", 0, MAX_PAYLOAD_BYTES), runs)
+    if part.inflated > MAX_PART_BYTES:
+        raise WireError(
+            f"Part {name!r} of shape {shape} would take {part.inflated} bytes; {MAX_PART_BYTES} are allowed."
+        )
+    if runs is not None and runs > part.count:
+        raise WireError(f"Part {name!r} claims {runs} runs for {part.count} elements.")
+    if codec == "jpeg" and (dtype != "u1" or rank == 1):
+        raise WireError(f"Part {name!r} cannot be a JPEG: it has dtype {dtype} and {rank} axes.")
+    return part
+
+
+def encode_array(name: str, array: Array, codec: Codec) -> tuple[Part, Buffer]:
+    """A u1, u2 or f4 array of 1 to 3 axes as a part and its bytes; ``raw`` copies nothing.
+
+    Raises WireError where the array exceeds the limits of the protocol.
+    """
+    dtype = f"{array.dtype.kind}{array.dtype.itemsize}"
+    if dtype not in DTYPES or max(array.shape, default=0) > MAX_SIDE or array.nbytes > MAX_PART_BYTES:
+        raise WireError(
+            f"{name}: {array.dtype} {array.shape} cannot be sent; the limits are {MAX_SIDE} a side and 64 MiB."
+        )
+    flat = np.ascontiguousarray(array, DTYPES[dtype]).reshape(-1)
+    runs: int | None = None
+    if codec.startswith("rle"):
+        lengths, values = run_lengths(flat)
+        runs = len(lengths)
+        payload: Buffer = lengths.tobytes() + values.tobytes()
+    else:
+        payload = flat.view(np.uint8).data
+    if codec.endswith("zlib"):
+        payload = zlib.compress(payload, ZLIB_LEVEL)
+    return Part(name, dtype, array.shape, codec, len(payload), runs), payload
+
+
+def decode_array(part: Part, payload: Buffer) -> Array:
+    """The array of one part, read-only where it is a view of ``payload``. Raises WireError."""
+    dtype = DTYPES[part.dtype]
+    if len(payload) != part.bytes:
+        raise WireError(f"Part {part.name!r} claims {part.bytes} bytes and brings {len(payload)}.")
+    if part.codec == "jpeg":
+        raise WireError(f"Part {part.name!r} is a JPEG image, not an array.")
+    plain = part.inflated if part.runs is None else part.runs * (2 + dtype.itemsize)
+    if part.codec.endswith("zlib"):
+        payload = _inflate(part.name, payload, plain)
+    elif len(payload) != plain:
+        raise WireError(f"Part {part.name!r} of {len(payload)} bytes must have {plain}.")
+    if part.runs is None:
+        return np.frombuffer(payload, dtype).reshape(part.shape)
+    lengths = np.frombuffer(payload, "<u2", part.runs)
+    total = int(lengths.sum(dtype=np.int64))
+    if total != part.count:
+        raise WireError(f"Runs of part {part.name!r} add up to {total} elements; its shape has {part.count}.")
+    return np.repeat(np.frombuffer(payload, dtype, part.runs, 2 * part.runs), lengths).reshape(part.shape)
+
+
+def run_lengths(flat: Array) -> tuple[npt.NDArray[np.uint16], Array]:
+    """Lengths and values of the runs of a flat array; a run over 65,535 is split."""
+    if flat.size == 0:
+        return np.empty(0, "<u2"), flat
+    ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]), flat.size - 1)
+    lengths = np.diff(ends, prepend=-1)
+    values = flat[ends]
+    if lengths.max() > MAX_RUN:
+        pieces = -(-lengths // MAX_RUN)
+        rests = lengths - (pieces - 1) * MAX_RUN
+        values = np.repeat(values, pieces)
+        lengths = np.full(len(values), MAX_RUN)
+        lengths[np.cumsum(pieces) - 1] = rests
+    return lengths.astype("<u2"), values
+
+
+def _inflate(name: str, payload: Buffer, size: int) -> bytes:
+    stream = zlib.decompressobj()
+    try:
+        # One byte more than promised shows a stream that would go on.
+        plain = stream.decompress(payload, size + 1)
+    except zlib.error as error:
+        raise WireError(f"Part {name!r} is not a zlib stream: {error}.") from error
+    if len(plain) != size or not stream.eof or stream.unused_data:
+        raise WireError(f"Part {name!r} does not inflate to the {size} bytes that its shape needs.")
+    return plain

@@ -1,0 +1,108 @@
+"""Endpoints: which are well formed, which stay on this machine, and how a socket is bound to one."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import re
+import socket as plain_socket
+import stat
+from pathlib import Path
+from typing import Literal
+
+import zmq
+
+from perception.errors import ConfigError, EndpointError
+
+_TCP = re.compile(r"tcp://(?:\[([0-9A-Fa-f:.%\w]+)\]|([^:/\[\]]+)):(\d{1,5}|\*)")
+MAX_IPC_PATH = 107  # bytes of sockaddr_un.sun_path without its end
+IPC_MODE = 0o660
+
+
+def transport_of(endpoint: str) -> Literal["tcp", "ipc"]:
+    """``tcp`` or ``ipc``; ConfigError unless the endpoint is ``tcp://host:port`` or ``ipc://path``."""
+    if endpoint.startswith("ipc://"):
+        path = endpoint[len("ipc://") :]
+        if not path or len(os.fsencode(path)) > MAX_IPC_PATH:
+            raise ConfigError(
+                f"{endpoint!r} needs a path of 1 to {MAX_IPC_PATH} bytes, for example ipc:///tmp/roadcast."
+            )
+        return "ipc"
+    found = _TCP.fullmatch(endpoint)
+    if not found or (found[3] != "*" and int(found[3]) > 65535):
+        raise ConfigError(f"{endpoint!r} is not an endpoint: give tcp://host:port (port 1..65535) or ipc://path.")
+    return "tcp"
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Whether only this machine can reach the endpoint."""
+    found = _TCP.fullmatch(endpoint)
+    if not found:
+        return endpoint.startswith("ipc://")
+    host = found[1] or found[2]
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def bind(socket: zmq.Socket[bytes], endpoint: str, *, insecure: bool) -> str:
+    """Bind a socket and return the endpoint as it was bound (a port of ``*`` becomes a number).
+
+    Raises:
+        ConfigError: not an endpoint, or reachable from other machines without ``insecure``.
+        EndpointError: in use, or not an address of this machine.
+    """
+    transport = transport_of(endpoint)
+    if not insecure and not is_loopback(endpoint):
+        raise ConfigError(
+            f"{endpoint!r} can be reached from other machines, and the stream is neither encrypted nor restricted. "
+            "Bind 127.0.0.1 or an ipc:// path, or say --insecure."
+        )
+    path = Path(endpoint[len("ipc://") :]) if transport == "ipc" and not endpoint.startswith("ipc://@") else None
+    if path is not None:
+        _clear_stale(endpoint, path)
+    socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+    # libzmq creates the file of an ipc endpoint here and now, in this thread.
+    umask = os.umask(0o777 & ~IPC_MODE)
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise _cannot_bind(endpoint, error) from error
+    finally:
+        os.umask(umask)
+    return endpoint if path is not None else socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def _cannot_bind(endpoint: str, error: zmq.ZMQError) -> EndpointError:
+    if error.errno == errno.EADDRINUSE:
+        return EndpointError(f"{endpoint} is in use by another program: stop that one, or publish to another endpoint.")
+    if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
+        return EndpointError(
+            f"{endpoint} is not an address of this machine: publish to tcp://127.0.0.1:PORT or to ipc://PATH."
+        )
+    return EndpointError(f"Cannot publish to {endpoint}: {error.strerror.lower()}.")
+
+
+def _clear_stale(endpoint: str, path: Path) -> None:
+    """Remove the socket that a killed node left behind. libzmq would remove that of a living one, too."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"Cannot publish to {endpoint}: there is no folder {str(path.parent)!r}.")
+    if not path.exists():
+        return
+    if not stat.S_ISSOCK(path.stat().st_mode):
+        raise ConfigError(
+            f"Cannot publish to {endpoint}: {str(path)!r} exists and is not a socket; choose another path."
+        )
+    with plain_socket.socket(plain_socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except OSError as error:
+            raise EndpointError(f"Cannot publish to {endpoint}: {error.strerror}.") from error
+    raise EndpointError(f"{endpoint} is in use by another program: stop that one, or publish to another endpoint.")

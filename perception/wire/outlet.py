@@ -1,0 +1,117 @@
+"""The socket a node sends on: bound once, owned by one thread, never blocked for long by anybody."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import zmq
+
+from perception.wire.audience import Audience
+from perception.wire.codecs import Buffer
+from perception.wire.encode import Content, Sender, pack_message
+from perception.wire.endpoint import bind
+from perception.wire.topic import KINDS
+
+SEND_HWM = max(16, 4 * len(KINDS))  # messages; 4 starves the kinds sent last even with a healthy reader
+SEND_BUFFER = 256 * 1024  # bytes
+HEARTBEAT_MS = 1000
+# libzmq's default, the interval itself, cuts off a reader that pauses for two seconds (measured), which
+# contradicts waiting for one for five.
+HEARTBEAT_TIMEOUT_MS = 30_000
+SLICE_MS = 50  # of a wait, so that a stop is noticed
+MAX_REQUEST_BYTES = 4096  # of what a peer may send us
+
+
+class Outlet:
+    """A bound XPUB socket that numbers what it sends.
+
+    ``lossless`` makes a send wait for subscribers without room; else they lose the message.
+
+    Raises:
+        ConfigError: a malformed endpoint, or one that other machines can reach without ``insecure``.
+        EndpointError: the endpoint is in use or is not this machine's.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        sender: Sender,
+        *,
+        lossless: bool,
+        insecure: bool = False,
+        stop: threading.Event | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sender = sender
+        self._lossless = lossless
+        self._stop = stop or threading.Event()
+        self._clock = clock
+        self._seq: Counter[str] = Counter()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
+        self.audience = Audience(self._socket, sender.stream)
+        try:
+            self._set_options()
+            self.endpoint = bind(self._socket, endpoint, insecure=insecure)
+        except BaseException:
+            self.close(linger_ms=0)
+            raise
+
+    def send(
+        self,
+        content: Content,
+        time_fields: Mapping[str, object],
+        *,
+        common: Mapping[str, object] | None = None,
+        flags: Sequence[str] = (),
+        patience_s: float = 0.0,
+        force: bool = True,
+    ) -> bool:
+        """Hand one message to the socket; False if some subscriber had no room for it in time.
+
+        Then, with ``force``, the others still get it. libzmq leaves a pipe that refused one message out of all
+        later ones until its peer has read half of it, so only the first send waits for a stalled subscriber,
+        and for the healthy ones the promise holds that nothing is lost. Without ``force`` nobody gets it.
+        """
+        seq = self._seq[content.kind]
+        message = pack_message(self._sender, content, seq=seq, time=time_fields, flags=flags, common=common)
+        deadline = self._clock() + patience_s
+        delivered = self._try(message, zmq.NOBLOCK)
+        while not delivered and self._clock() < deadline and not self._stop.is_set():
+            delivered = self._try(message)
+        if not delivered and force:
+            self._socket.setsockopt(zmq.XPUB_NODROP, 0)
+            self._socket.send_multipart(message)
+            self._socket.setsockopt(zmq.XPUB_NODROP, int(self._lossless))
+        self._seq[content.kind] += delivered or force
+        return delivered
+
+    def pause(self, milliseconds: int) -> None:
+        """Sleep, but wake when a subscription arrives."""
+        self._socket.poll(milliseconds, zmq.POLLIN)
+
+    def close(self, *, linger_ms: int) -> None:
+        """Close; messages not yet sent get up to ``linger_ms``."""
+        self.audience.close()
+        self._socket.close(linger=linger_ms)
+        self._context.term()
+
+    def _try(self, message: Sequence[Buffer], flags: int = 0) -> bool:
+        try:
+            self._socket.send_multipart(message, flags)
+        except zmq.Again:
+            return False
+        return True
+
+    def _set_options(self) -> None:
+        self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
+        self._socket.setsockopt(zmq.XPUB_NODROP, int(self._lossless))
+        self._socket.setsockopt(zmq.SNDHWM, SEND_HWM)
+        self._socket.setsockopt(zmq.SNDBUF, SEND_BUFFER)
+        self._socket.setsockopt(zmq.SNDTIMEO, SLICE_MS)
+        self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST_BYTES)
