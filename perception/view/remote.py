@@ -60,14 +60,15 @@ def shots_of_endpoint(endpoint: str, *, stream: str, frames: int | None, timeout
     return feed
 
 
-def picture_of(scene: ReceivedScene) -> Picture:
-    """A received frame; where its image was lost, its maps lie on black.
+def picture_of(scene: ReceivedScene, image: Image | None = None) -> Picture:
+    """A received frame, over ``image`` or the one that came with it; where there is none, its maps lie on black.
 
     Raises:
         WireError: a part is not what its header promises.
     """
     width, height = scene.info.source_size
-    image: Image | None = scene.image
+    if image is None:
+        image = scene.image
     if image is None:
         image = np.zeros((height, width, 3), np.uint8)
     labels, table = scene.labels, scene.objects
