@@ -86,9 +86,7 @@ class VideoWriter:
         self.failed = False
         self._temporary = temporary_beside(path)
         try:
-            self._container: Any = av.open(
-                str(self._temporary), "w", format="mp4", options={"movflags": "+faststart"}, buffer_size=1 << 20
-            )
+            self._container: Any = av.open(str(self._temporary), "w", format="mp4", options={"movflags": "+faststart"})
         except (av.FFmpegError, OSError) as error:
             self._temporary.unlink(missing_ok=True)
             raise cannot_write(path, error) from error
