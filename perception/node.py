@@ -61,8 +61,7 @@ class Node:
         """
         self.stop.set()
         self.source.close()
-        with suppress(Stopped):  # releases stages that wait for the engine, and may itself wait for a stuck one
-            in_thread(self.engine.close, stop=self.stop, name="closing the engine")
+        _close_engine(self.engine, self.stop)  # this releases stages that wait for it
         self.scenes.close()
         left = self.stop.join()
         self.ledger.drop_in_flight("shutdown")
@@ -100,9 +99,11 @@ def build(
         parts.callback(source.close)
         policy = choose_policy(config, live=source.live)
         engine = opened("loading the model", lambda: _open_engine(config, live=source.live))
-        parts.callback(engine.close)
+        parts.callback(_close_engine, engine, stop)
         size = choose_network_size(config, engine.spec)
-        publisher = parts.enter_context(_open_publisher(config, source, engine, ledger, policy, interrupt))
+        publisher = parts.enter_context(
+            _closed_at_end(_open_publisher(config, source, engine, ledger, policy, interrupt))
+        )
         opened("warming up the engine", lambda: _warm_up(engine, size(_first_size(source))), publisher.poll)
         decoded = threaded(
             _scenes_of(source, ledger, None if source.live else config.frames),
@@ -127,12 +128,8 @@ def build(
             stop=stop,
             scenes=threaded(scenes, stop=stop, name="collect", idle=lambda: tick("waiting for frames")),
         )
-        parts.pop_all()
-    try:
+        parts.callback(node.halt)
         yield node
-    finally:
-        node.halt()
-        publisher.close()
 
 
 def _scenes_of(source: Source, ledger: Ledger, limit: int | None) -> Iterator[Scene]:
@@ -182,6 +179,26 @@ def _open_engine(config: NodeConfig, *, live: bool) -> Engine:
         slots=config.slots,
         device=config.device,
     )
+
+
+def _close_engine(engine: Engine, stop: Stop) -> None:
+    """Close an engine in a thread, for one that is stuck must not hold up the end."""
+    with suppress(Stopped):
+        in_thread(engine.close, stop=stop, name="closing the engine")
+
+
+@contextmanager
+def _closed_at_end(publisher: Publisher) -> Iterator[Publisher]:
+    """Say whether it ended or failed, and close; an interruption is no failure."""
+    try:
+        yield publisher
+    except Stopped:
+        raise
+    except BaseException:
+        publisher.state = "failed"
+        raise
+    finally:
+        publisher.close()
 
 
 def _open_publisher(

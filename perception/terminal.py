@@ -91,11 +91,12 @@ def status_text(status: Status) -> str:
 def summary_text(summary: Summary) -> str:
     """The summary as a table of a few lines."""
     frames, process = summary.frames, summary.process
+    read = frames.captured - frames.dropped.get("decode_error", 0)
     held = "" if summary.promised is None else f" of {summary.promised} promised"
     rate = "-" if summary.fps is None else f"{summary.fps:.1f} fps"
     rows = [
         ("ended", f"{_REASONS[summary.reason]} after {process['seconds']:.1f} s"),
-        ("source", f"{summary.source}, {_size(summary.source_size)}: {frames.captured}{held} frames read"),
+        ("source", f"{summary.source}, {_size(summary.source_size)}: {read}{held} frames read"),
         ("frames", f"captured {frames.captured}, published {frames.published}, dropped {_drops(frames.dropped)}"),
         ("rate", f"{rate}, {summary.computed} frames computed"),
         ("latency", f"{_quantiles(summary.latency_ms)}, first frame {_ms(summary.first_frame_ms)}"),
@@ -103,7 +104,7 @@ def summary_text(summary: Summary) -> str:
         ("engine", f"{summary.engine_reason} {_size(summary.network_size)}, {summary.slots} slots"),
         ("model", f"{summary.model.get('id', '-')} {summary.model.get('precision', '')}".strip()),
         (
-            "published",
+            "endpoint",
             f"{summary.publish} as {summary.stream}/, policy {summary.policy}, {_readers(summary.subscribers)}",
         ),
         ("process", _process(process)),

@@ -91,10 +91,16 @@ def run(args: argparse.Namespace) -> int:
             print(json.dumps(found, allow_nan=False), flush=True)
         if summary is not None and summary.error:
             print(f"roadcast: error: {summary.error}", file=sys.stderr)
-        if summary is not None and summary.threads_left:
-            sys.stderr.flush()
-            os._exit(code)  # Python would wait for a thread that is stuck in a driver
+        if interrupt.is_set() or (summary is not None and summary.threads_left):
+            _leave_threads_behind(code)
     return code
+
+
+def _leave_threads_behind(code: int) -> None:
+    """End the process if a thread is still running: it is stuck in a driver, and Python would wait for it."""
+    if any(thread is not threading.main_thread() for thread in threading.enumerate()):
+        sys.stderr.flush()
+        os._exit(code)
 
 
 @contextmanager
