@@ -39,6 +39,7 @@ EventName = Literal[
 
 LINGER_MS = 1000  # 0 loses the last messages (measured)
 PATIENCE_S = 5.0  # with policy wait, how long one send waits for a stalled subscriber
+FAREWELL_S = 1.0  # for subscribers to read the end and leave
 PERIOD_S = 1.0  # of status and meta
 SETTLE_S = 0.05  # the subscriptions of one peer arrive together; this much silence says they are all here
 FPS_WINDOW_S = 2.0
@@ -211,7 +212,8 @@ class Publisher:
     def close(self, *, detail: Mapping[str, object] | None = None, hurry: bool = False) -> None:
         """Send a last ``status`` and then ``end_of_stream`` with ``detail``, and close. May be called twice.
 
-        The last messages get up to a second to leave the machine. ``hurry`` skips all of this.
+        Subscribers get up to a second to read the rest and leave; with policy ``wait`` 5 s, for a slow one has
+        a full queue to read. ``stop`` makes it one second, ``hurry`` skips all of this.
         """
         if self._closed:
             return
@@ -223,6 +225,7 @@ class Publisher:
             if "status" in self.wanted:
                 self._send_control(self._status(), patience_s=self._patience_s)
             self.event("end_of_stream", {"state": self._state, **(detail or {})})
+            self._outlet.wait_until_left(FAREWELL_S if self._stop.is_set() else max(FAREWELL_S, self._patience_s))
         self._outlet.close(linger_ms=0 if hurry else LINGER_MS)
 
     def _send_control(self, content: Content, *, patience_s: float = 0.0, force: bool = True) -> bool:
