@@ -1,0 +1,56 @@
+"""The model card: what a model file says of itself, inside the ONNX file and as JSON beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from perception.classes import CITYSCAPES, ClassTable
+from training.files import write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """Identity, input rule and history of one exported model.
+
+    ``facts`` are free: data, licence of the data, scores, date, command.
+    """
+
+    id: str
+    pixels: int  # default pixel budget of the network's input
+    multiple: int = 32
+    precision: str = "fp32"
+    classes: ClassTable = CITYSCAPES
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+    def metadata(self) -> dict[str, str]:
+        """The card as ONNX metadata: strings only."""
+        return {
+            "roadcast.id": self.id,
+            "roadcast.precision": self.precision,
+            "roadcast.pixels": str(self.pixels),
+            "roadcast.multiple": str(self.multiple),
+            "roadcast.classes": json.dumps(self.classes.to_wire()),
+            "roadcast.card": json.dumps(dict(self.facts)),
+        }
+
+
+def write_card(card: ModelCard, model: Path) -> Path:
+    """Write the card of an exported file beside it, as ``<model>.json`` with the file's sha256."""
+    content = {
+        "id": card.id,
+        "file": model.name,
+        "bytes": model.stat().st_size,
+        "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+        "precision": card.precision,
+        "pixels": card.pixels,
+        "multiple": card.multiple,
+        "classes": [row.name for row in card.classes.rows],
+        **card.facts,
+    }
+    path = model.with_suffix(".json")
+    write_atomically(path, json.dumps(content, indent=2) + "\n")
+    return path

@@ -1,0 +1,128 @@
+"""Data sets on disk: pairs of image and label files in their native folder layouts.
+
+A data set is named ``kind:folder[:split]``: ``camvid:/data/camvid:train``. The CamVid layout is
+SegNet's (``train/``, ``trainannot/`` ...), the KITTI one that of the 2015 semantic benchmark
+(``training/image_2``, ``training/semantic``), ``cityscapes`` that of Cityscapes itself
+(``leftImg8bit/<split>/<city>``, ``gtFine/...``), which ``roadcast-train synth`` writes too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from perception.errors import ConfigError, SourceError
+from perception.types import Image, LabelMap
+from training.data.taxonomy import LABEL_ID_LIMIT, set_values_from_camvid, train_ids_from_label_ids
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+# Drive 0001TP is a place of its own; the other train frames share their drive with val.
+CAMVID_PROXY_DRIVE = "0001TP"
+KITTI_HELD_OUT_EVERY = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One labelled image on disk and how to read its labels."""
+
+    image: Path
+    labels: Path
+    kind: str  # "camvid", "kitti", "cityscapes"
+
+
+def open_dataset(text: str) -> list[Pair]:
+    """All pairs of a data set given as ``kind:folder[:split]``, in the order of their names.
+
+    Splits: camvid ``train val fit proxy`` (fit + proxy = train; proxy is drive 0001TP), kitti
+    ``train fit proxy`` (proxy is every fifth frame), cityscapes: the folder names under leftImg8bit.
+
+    Raises:
+        ConfigError: unknown kind or split, a missing folder, or an image without its labels.
+    """
+    kind, _, rest = text.partition(":")
+    folder, _, split = rest.partition(":")
+    finders: dict[str, Callable[[Path, str], list[Pair]]] = {
+        "camvid": _camvid,
+        "kitti": _kitti,
+        "cityscapes": _cityscapes,
+    }
+    if kind not in finders or not folder:
+        raise ConfigError(f"Data set {text!r} is not of the form kind:folder[:split]; kinds are {', '.join(finders)}.")
+    pairs = finders[kind](Path(folder), split or "train")
+    if not pairs:
+        raise ConfigError(f"Data set {text!r} holds no images.")
+    missing = [pair.labels for pair in pairs if not pair.labels.exists()]
+    if missing:
+        raise ConfigError(f"Data set {text!r}: {len(missing)} images have no labels; the first is {missing[0]}.")
+    return pairs
+
+
+def read_pair(pair: Pair) -> tuple[Image, LabelMap]:
+    """The image, (H, W, 3) u8 BGR, and its training label values, (H, W) u8 (see taxonomy).
+
+    Raises:
+        SourceError: a file cannot be read, the sizes differ, or a label value is unknown.
+    """
+    image = cv2.imread(str(pair.image), cv2.IMREAD_COLOR)
+    raw = cv2.imread(str(pair.labels), cv2.IMREAD_UNCHANGED)
+    if image is None or raw is None:
+        raise SourceError(f"Cannot read {pair.image if image is None else pair.labels} as an image.")
+    if raw.ndim != 2 or raw.shape != image.shape[:2]:
+        raise SourceError(f"Labels {pair.labels} are {raw.shape}, their image is {image.shape[:2]}; they must agree.")
+    return np.asarray(image, np.uint8), _convert(raw, pair)
+
+
+def _convert(raw: npt.NDArray[np.generic], pair: Pair) -> LabelMap:
+    largest = int(np.asarray(raw).max())
+    limit = 12 if pair.kind == "camvid" else LABEL_ID_LIMIT
+    if largest >= limit and largest != 255:
+        raise SourceError(f"Labels {pair.labels} hold the value {largest}; {pair.kind} labels end at {limit - 1}.")
+    table = set_values_from_camvid() if pair.kind == "camvid" else train_ids_from_label_ids()
+    return table[np.asarray(raw, np.uint8)]
+
+
+def _images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ConfigError(f"There is no folder {folder}.")
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _camvid(root: Path, split: str) -> list[Pair]:
+    _check_split("camvid", split, ("train", "val", "fit", "proxy"))
+    part = "val" if split == "val" else "train"
+    pairs = [Pair(p, root / f"{part}annot" / f"{p.stem}.png", "camvid") for p in _images(root / part)]
+    if split in ("fit", "proxy"):
+        pairs = [p for p in pairs if p.image.name.startswith(CAMVID_PROXY_DRIVE) == (split == "proxy")]
+    return pairs
+
+
+def _kitti(root: Path, split: str) -> list[Pair]:
+    _check_split("kitti", split, ("train", "fit", "proxy"))
+    base = root / "training" if (root / "training").is_dir() else root
+    pairs = [Pair(p, base / "semantic" / f"{p.stem}.png", "kitti") for p in _images(base / "image_2")]
+    if split in ("fit", "proxy"):
+        pairs = [p for i, p in enumerate(pairs) if (i % KITTI_HELD_OUT_EVERY == 0) == (split == "proxy")]
+    return pairs
+
+
+def _cityscapes(root: Path, split: str) -> list[Pair]:
+    cities = root / "leftImg8bit" / split
+    if not cities.is_dir():
+        raise ConfigError(f"There is no folder {cities}.")
+    pairs = []
+    for city in sorted(p for p in cities.iterdir() if p.is_dir()):
+        for image in _images(city):
+            stem = image.stem.removesuffix("_leftImg8bit")
+            labels = root / "gtFine" / split / city.name / f"{stem}_gtFine_labelIds.png"
+            pairs.append(Pair(image, labels, "cityscapes"))
+    return pairs
+
+
+def _check_split(kind: str, split: str, known: tuple[str, ...]) -> None:
+    if split not in known:
+        raise ConfigError(f"{kind} has no split {split!r}; it has {', '.join(known)}.")

@@ -1,0 +1,44 @@
+"""Data sets as given on the command line, opened as one mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perception.errors import ConfigError
+from training.data.augment import Augmentation
+from training.data.datasets import open_dataset
+from training.data.samples import Mixture
+
+# Things differ in size from data set to data set: a KITTI frame shows a car at 1242 pixels of width as
+# CamVid does at 480, and Cityscapes at 2048. The ranges bring them together, and spread from there.
+RULES = {
+    "camvid": Augmentation(scale=(0.65, 1.8)),
+    "kitti": Augmentation(scale=(0.45, 1.5)),
+    "cityscapes": Augmentation(scale=(0.25, 1.0)),
+}
+
+
+def open_mixture(texts: Sequence[str]) -> Mixture:
+    """Open data sets given as ``kind:folder[:split][=weight]``; the weight defaults to 1.
+
+    Raises:
+        ConfigError: none was given, one cannot be opened, or a weight is not a positive number.
+    """
+    if not texts:
+        raise ConfigError("No data set was given: use --data kind:folder[:split][=weight], as often as needed.")
+    parts, weights = zip(*(_split_weight(text) for text in texts))
+    pairs = tuple(tuple(open_dataset(part)) for part in parts)
+    return Mixture(pairs, weights, tuple(RULES[part[0].kind] for part in pairs))
+
+
+def _split_weight(text: str) -> tuple[str, float]:
+    dataset, separator, weight = text.rpartition("=")
+    if not separator:
+        return text, 1.0
+    try:
+        value = float(weight)
+    except ValueError:
+        raise ConfigError(f"The weight of data set {dataset!r} is {weight!r}, which is not a number.") from None
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"The weight of data set {dataset!r} must be positive, got {weight}.")
+    return dataset, value

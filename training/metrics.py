@@ -1,0 +1,46 @@
+"""Scores from one confusion matrix: rows truth, columns prediction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from perception.types import VOID, LabelMap
+
+Confusion = npt.NDArray[np.int64]  # (C, C)
+
+
+def confusion_matrix(truth: LabelMap, prediction: LabelMap, classes: int) -> Confusion:
+    """(C, C) pixel counts of two label maps of one shape.
+
+    Void truth is ignored. A void or unknown prediction where truth is known counts as wrong: it adds to
+    its truth's row through no column, so callers must not produce one; ValueError if they do.
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(f"Truth is {truth.shape}, prediction {prediction.shape}; they must agree.")
+    known = truth != VOID
+    rows, columns = truth[known].astype(np.int64), prediction[known].astype(np.int64)
+    if rows.size and max(rows.max(), columns.max()) >= classes:
+        raise ValueError(f"A label is {max(rows.max(), columns.max())}; there are {classes} classes.")
+    return np.bincount(rows * classes + columns, minlength=classes * classes).reshape(classes, classes)
+
+
+def iou_per_class(confusion: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """(C,) intersection over union, NaN for classes that are neither in the truth nor predicted."""
+    hit = np.diag(confusion).astype(np.float64)
+    union = confusion.sum(axis=0) + confusion.sum(axis=1) - hit
+    iou: npt.NDArray[np.float64] = np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+    return iou
+
+
+def mean_iou(confusion: npt.NDArray[Any]) -> float:
+    """Mean IoU over the classes that are present in the truth."""
+    present = confusion.sum(axis=1) > 0
+    return float(iou_per_class(confusion)[present].mean()) if present.any() else float("nan")
+
+
+def pixel_accuracy(confusion: npt.NDArray[Any]) -> float:
+    """Share of the known pixels whose class is right."""
+    return float(np.trace(confusion) / confusion.sum()) if confusion.any() else float("nan")
