@@ -9,6 +9,7 @@ network is scored against its exact truth. Drawing happens after the timed run, 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Generator
 from contextlib import closing, suppress
@@ -41,6 +42,7 @@ def main() -> int:
     parser.add_argument("--out", default="out/demo", help="folder for the files (default: %(default)s)")
     parser.add_argument("--frames", type=int, help=f"end after so many frames (default: {MOST_FRAMES})")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the node must not outlive the demo
     line = StatusLine(sys.stderr)
     try:
         return demo(args.source, Path(args.out), args.frames, line)
@@ -102,7 +104,8 @@ def _shots_of_run(run: Run, source: str | None) -> Generator[Shot, None, None]:
             time_ns = footage_time(times.clock or "wall", captured_ns, times.media_ns, scene.number)
             image = next((image for number, image in images if number == scene.number), None)
             picture = picture_of(scene, image)
-            yield Shot(picture, scene.stream, scene.number, time_ns, scene.received_mono_ns, latency_ms, 0)
+            dropped = sum(scene.info.ledger.dropped.values())
+            yield Shot(picture, scene.stream, scene.number, time_ns, scene.received_mono_ns, latency_ms, dropped)
 
 
 def _frames(source: str | None) -> Generator[tuple[int, Image], None, None]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from perception.classes import CITYSCAPES, ClassTable
 from perception.client import ReceivedScene, Subscriber
-from perception.errors import SourceError, Timeout
+from perception.errors import RequestError, SourceError, Timeout
 
 PATIENCE_S = 30.0  # for the node to load its model, and between two frames
 ENDING_S = 10.0
@@ -57,7 +57,7 @@ def measure(source: str, frames: int, *, live: bool, show: Show) -> Run:
     """Run a node on the source and receive everything it publishes, its camera images only where it is live.
 
     Raises:
-        SourceError: the node published nothing; the message says what it complained of.
+        RequestError, SourceError: the node published nothing; the message says what it complained of.
         Timeout: it fell silent.
     """
     run = Run()
@@ -76,7 +76,8 @@ def measure(source: str, frames: int, *, live: bool, show: Show) -> Run:
         last_line = (complaint.strip() or f"exit code {child.returncode}").splitlines()[-1]
         run.problem = last_line.removeprefix("roadcast: error: ")
     if not run.scenes:
-        raise SourceError(f"The node published nothing: {run.problem or 'it gave no reason'}")
+        error = RequestError if child.returncode == RequestError.exit_code else SourceError
+        raise error(f"The node published nothing: {run.problem or 'it gave no reason'}")
     run.node = json.loads(said)
     return run
 
