@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 
 import zmq
@@ -96,23 +96,15 @@ class Subscriber:
             Timeout: nothing arrived within ``timeout`` seconds (default: that of the subscriber).
             WireError: what arrived breaks the protocol; it is counted, and the next call goes on.
         """
-        wait = self.timeout if timeout is None else timeout
-        deadline = time.monotonic() + wait
-        while True:
-            left = max(0.0, deadline - time.monotonic())
-            if not self._socket.poll(int(left * 1000), zmq.POLLIN):
-                raise Timeout(self._silence(wait))
-            message = self._take()
-            if message is not None:
-                return message
+        return self._next(lambda _: True, timeout)
 
     def __iter__(self) -> Iterator[Message]:
         """Messages of the kinds asked for, until the node says that the stream ends. Raises as ``receive``."""
         while True:
-            message = self.receive()
+            message = self._next(lambda new: new.kind in self._shown or ends_stream(new), None)
             if message.kind in self._shown:
                 yield message
-            if self._until_end and ends_stream(message):
+            if self._until_end and self.ended:
                 return
 
     def scenes(self, timeout: float | None = None) -> Iterator[ReceivedScene]:
@@ -125,7 +117,9 @@ class Subscriber:
                 yield self._ready.popleft()
             if self._until_end and self.ended:
                 return
-            self._ready.extend(self._joiner.add(self._next_frame_or_end(timeout)))
+            self._ready.extend(
+                self._joiner.add(self._next(lambda new: new.frame is not None or ends_stream(new), timeout))
+            )
 
     def latest(self, max_age_ms: float, timeout: float | None = None) -> ReceivedScene:
         """The newest frame, everything older thrown away; the same frame is not given twice.
@@ -160,13 +154,26 @@ class Subscriber:
             return (time.monotonic_ns() - times.captured_mono_ns) / 1e6
         return (time.time_ns() - (times.captured_ns or 0)) / 1e6
 
-    def _next_frame_or_end(self, timeout: float | None) -> Message:
-        """Status and meta come every second, so they must not count as a sign of frames to come."""
-        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
-        while True:
-            message = self.receive(max(0.0, deadline - time.monotonic()))
-            if message.frame is not None or ends_stream(message):
+    def silence(self, seconds: float) -> str:
+        """A sentence on why nothing may have arrived for so long."""
+        if not self.tally.messages:
+            named = "any stream" if self._streams is None else f"stream {', '.join(map(repr, self._streams))}"
+            return (
+                f"Nothing of {named} arrived from {self.endpoint} in {seconds:g} s. "
+                "Is the node running there, and is its stream called that?"
+            )
+        state = (self.status or {}).get("state", "unknown")
+        return f"Nothing new arrived from {self.endpoint} in {seconds:g} s; the node's last state was {state}."
+
+    def _next(self, accept: Callable[[Message], bool], timeout: float | None) -> Message:
+        """The next message that is accepted; others, such as the status of every second, do not prolong the wait."""
+        wait = self.timeout if timeout is None else timeout
+        deadline = time.monotonic() + wait
+        while self._socket.poll(max(0, int((deadline - time.monotonic()) * 1000)), zmq.POLLIN):
+            message = self._take()
+            if message is not None and accept(message):
                 return message
+        raise Timeout(self.silence(wait))
 
     def _take(self) -> Message | None:
         """Receive one message that is here, and count it; None for what nobody asked for."""
@@ -219,19 +226,9 @@ class Subscriber:
         kinds = dict.fromkeys((*self._kinds, *CONTROL_KINDS))
         return [topic_of(stream, kind) for stream in self._streams for kind in kinds]
 
-    def _silence(self, waited: float) -> str:
-        if not self.tally.messages:
-            named = "any stream" if self._streams is None else f"stream {', '.join(map(repr, self._streams))}"
-            return (
-                f"Nothing of {named} arrived from {self.endpoint} in {waited:g} s. "
-                "Is the node running there, and is its stream called that?"
-            )
-        state = (self.status or {}).get("state", "unknown")
-        return f"Nothing new arrived from {self.endpoint} in {waited:g} s; the node's last state was {state}."
-
     def _too_old(self, max_age_ms: float) -> Timeout:
         if self._newest is None:
-            return Timeout(self._silence(max_age_ms / 1000))
+            return Timeout(self.silence(max_age_ms / 1000))
         age = self.age_ms(self._newest)
         return Stale(
             f"The newest frame is {age:.0f} ms old; {max_age_ms:g} ms are allowed. Frame {self._newest.number}."

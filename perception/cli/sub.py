@@ -1,0 +1,202 @@
+"""``roadcast sub ENDPOINT``: watch, count and audit what a node publishes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from perception.client import Message, Subscriber
+from perception.client.audit import Audit
+from perception.client.joining import Joiner, ends_stream
+from perception.client.subscriber import DEFAULT_KINDS
+from perception.errors import ConfigError, Timeout
+from perception.wire.topic import KINDS
+
+EPILOG = """\
+A node computes and encodes only what somebody subscribes to, so --kind all makes it work more.
+Exit codes: 0 the stream ended or --count was reached; 1 the audit found something; 2 a wrong flag;
+3 nothing arrived for --timeout seconds, or a message broke the protocol."""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser of ``roadcast``."""
+    parser = commands.add_parser(
+        "sub",
+        help="print, count and audit what a node publishes",
+        description="Subscribe to a node, print a line per message and a summary at the end.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("endpoint", metavar="ENDPOINT", help="tcp://host:port or ipc://path")
+    parser.add_argument(
+        "--stream", action="append", metavar="NAME", help="stream to receive; repeat for more, or all (default: front)"
+    )
+    parser.add_argument(
+        "--kind",
+        action="append",
+        metavar="KIND",
+        help=f"{' '.join(KINDS)}, or all; repeat for more (default: {' and '.join(DEFAULT_KINDS)})",
+    )
+    parser.add_argument("--count", type=int, metavar="N", help="stop after N messages")
+    parser.add_argument(
+        "--timeout", type=float, default=10.0, metavar="SECONDS", help="give up after silence (default: 10)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object per message, and the summary as the last")
+    parser.add_argument(
+        "--audit", action="store_true", help="check ledger, numbering, latency and maps; exit 1 if wrong"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Receive until the stream ends. Raises Timeout, WireError and ConfigError."""
+    if args.count is not None and args.count < 1:
+        raise ConfigError(f"--count must be at least 1, got {args.count}.")
+    if not args.timeout > 0:
+        raise ConfigError(f"--timeout must be more than 0 seconds, got {args.timeout:g}.")
+    streams = None if args.stream and "all" in args.stream else args.stream or ["front"]
+    kinds = None if args.kind and "all" in args.kind else args.kind or DEFAULT_KINDS
+    log = Log(audit=Audit() if args.audit else None, joiner=Joiner(kinds))
+    with Subscriber(args.endpoint, streams=streams, kinds=kinds, timeout=args.timeout) as subscriber:
+        try:
+            _receive(subscriber, args, log, None if kinds is None else frozenset(kinds))
+        except KeyboardInterrupt:
+            pass  # the usual way to stop watching; the summary is still wanted
+        finally:
+            summary = log.summary(subscriber)
+            print(json.dumps(summary) if args.json else summary_line(summary))
+    findings = [] if log.audit is None else log.finish(log.audit)
+    for finding in findings:
+        print(f"audit: {finding}", file=sys.stderr)
+    if log.audit is not None and not findings and not args.json:
+        print("audit: everything adds up")
+    return 1 if findings else 0
+
+
+@dataclass(slots=True)
+class Log:
+    """What was received, as far as the summary and the audit need it."""
+
+    audit: Audit | None
+    joiner: Joiner
+    shown: int = 0
+    times: list[int] = field(default_factory=list)  # monotonic ns of each new frame
+    latencies_ms: list[float] = field(default_factory=list)  # capture to here, of each message of a frame
+    _frame: tuple[str, int] | None = None
+
+    def add(self, message: Message) -> None:
+        """Count a message and hand it to the audit."""
+        if message.frame is not None:
+            self.latencies_ms.append(latency_ms(message))
+            if self._frame != (message.stream, message.frame):
+                self._frame = message.stream, message.frame
+                self.times.append(message.received_mono_ns)
+        if self.audit is not None:
+            self.audit.message(message)
+            for scene in self.joiner.add(message):
+                self.audit.scene(scene)
+
+    def finish(self, audit: Audit) -> list[str]:
+        """What the audit found."""
+        for scene in self.joiner.flush():
+            audit.scene(scene)
+        return audit.finish()
+
+    def summary(self, subscriber: Subscriber) -> dict[str, object]:
+        """The totals, ready for JSON."""
+        tally = subscriber.tally
+        span_s = (self.times[-1] - self.times[0]) / 1e9 if len(self.times) > 1 else 0.0
+        p50, p99 = np.percentile(self.latencies_ms, [50, 99]).round(3).tolist() if self.latencies_ms else (None, None)
+        return {
+            "kind": "summary",
+            "messages": tally.messages,
+            "frames": tally.frames,
+            "bytes": tally.nbytes,
+            "lost": tally.lost,
+            "dropped": tally.dropped,
+            "restarts": tally.restarts,
+            "unknown": tally.unknown,
+            "fps": round((len(self.times) - 1) / span_s, 2) if span_s else None,
+            "latency_ms": {"p50": p50, "p99": p99},
+            "ended": subscriber.ended,
+            "status": subscriber.status,
+        }
+
+
+def latency_ms(message: Message) -> float:
+    """Milliseconds from capture to reception, by the Unix clocks of both hosts."""
+    return (message.received_ns - (message.header.time.captured_ns or 0)) / 1e6
+
+
+def message_fields(message: Message) -> dict[str, object]:
+    """One message without its arrays, ready for JSON."""
+    header = message.header
+    fields: dict[str, object] = {
+        "stream": message.stream,
+        "kind": message.kind,
+        "seq": header.seq,
+        "bytes": message.nbytes,
+    }
+    if header.frame is None:
+        return {**fields, message.kind: message.body}
+    fields |= {
+        "frame": header.frame.number,
+        "size": header.frame.size,
+        "latency_ms": round(latency_ms(message), 3),
+        "latency_us": header.frame.latency_us,
+        "media_ns": header.time.media_ns,
+    }
+    return fields if message.objects is None else {**fields, "objects": header.fields.items("objects")}
+
+
+def message_line(message: Message) -> str:
+    """One message for people."""
+    start = f"{time.strftime('%H:%M:%S')} {message.stream}/{message.kind:<10} seq {message.header.seq:<6}"
+    frame = message.header.frame
+    if frame is None:
+        return f"{start} {json.dumps(dict(message.body), default=str)[:200]}"
+    size = f"{frame.size[0]}x{frame.size[1]}"
+    objects = "" if message.objects is None else f"  {len(message.objects)} objects"
+    return f"{start} frame {frame.number:<6} {size:>9} {message.nbytes:>8} bytes {latency_ms(message):8.1f} ms{objects}"
+
+
+def summary_line(summary: dict[str, Any]) -> str:
+    """The totals for people."""
+    latency = summary["latency_ms"]
+    timing = (
+        "" if latency["p50"] is None else f", capture to here p50 {latency['p50']:.1f} ms p99 {latency['p99']:.1f} ms"
+    )
+    rate = "" if summary["fps"] is None else f", {summary['fps']:.1f} fps"
+    return (
+        f"{summary['messages']} messages, {summary['frames']} frames{rate}{timing}, "
+        f"{summary['bytes'] / 1e6:.1f} MB; lost {summary['lost']} messages, node dropped {summary['dropped']} frames, "
+        f"{summary['restarts']} restarts"
+    )
+
+
+def _receive(subscriber: Subscriber, args: argparse.Namespace, log: Log, shown: frozenset[str] | None) -> None:
+    # Meta and status arrive every second, so the silence that counts is that of what was asked for.
+    deadline = time.monotonic() + args.timeout
+    while True:
+        try:
+            message = subscriber.receive(max(0.0, deadline - time.monotonic()))
+        except Timeout as error:
+            raise Timeout(subscriber.silence(args.timeout)) from error
+        log.add(message)
+        if shown is None or message.kind in shown:
+            deadline = time.monotonic() + args.timeout
+            line = json.dumps(message_fields(message), default=_plain) if args.json else message_line(message)
+            print(line, flush=True)
+            log.shown += 1
+        if ends_stream(message) or log.shown == args.count:
+            return
+
+
+def _plain(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
