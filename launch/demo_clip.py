@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from perception.client import ReceivedScene
-from perception.types import VOID, Image, LabelMap, Size
+from perception.synth import Street
+from perception.types import VOID, Size
 from perception.view.files import save_png
 from perception.view.overlay import nearest
 from perception.view.video import VideoWriter
@@ -18,7 +19,7 @@ from perception.view.video import VideoWriter
 CLIP_FRAMES = 300
 SIZE: Size = (1280, 720)
 FPS = 30.0
-SKY, BUILDING, ROAD, CAR = 10, 2, 0, 13
+SEED = 2026  # a street that no network was trained on
 
 
 def render_clip(path: Path, truth: Path, frames: int, show: Callable[[str], None]) -> None:
@@ -26,36 +27,18 @@ def render_clip(path: Path, truth: Path, frames: int, show: Callable[[str], None
     truth.mkdir(parents=True, exist_ok=True)
     for old in truth.glob("*.png"):
         old.unlink()
+    street = Street(SEED, SIZE, FPS)
     with VideoWriter(path, fps=FPS) as video:
-        for number, (image, labels) in enumerate(moving_shapes(frames)):
-            video.write(image, 0)
-            save_png(truth_file(truth, number), labels)
+        for number in range(frames):
+            rendered = street.render(number)
+            video.write(rendered.image, 0)
+            save_png(truth_file(truth, number), rendered.labels)
             show(f"rendering a street: {number + 1}/{frames} frames")
 
 
 def truth_file(truth: Path, number: int) -> Path:
     """Where the class ids of a frame are kept."""
     return truth / f"{number:06}.png"
-
-
-def moving_shapes(frames: int) -> Iterator[tuple[Image, LabelMap]]:
-    """Frames of a road between houses on which boxes drive, and the class of every pixel."""
-    width, height = SIZE
-    grain = np.random.default_rng(1).normal(0, 6, (height, width, 1))
-    for number in range(frames):
-        labels = np.full((height, width), SKY, np.uint8)
-        for block in range(-1, 12):
-            left = block * 150 - number * 3 % 150
-            top = 120 + (block * 67 + number * 3 // 150 * 67) % 160
-            cv2.rectangle(labels, (left, top), (left + 130, 400), BUILDING, -1)
-        cv2.fillPoly(labels, [np.array([(0, height), (560, 400), (720, 400), (width, height)], np.int32)], ROAD)
-        for car in range(3):
-            x, y = (200 + 420 * car + 5 * number) % (width + 200) - 200, 440 + 60 * car
-            cv2.rectangle(labels, (x, y), (x + 160 + 20 * car, y + 80), CAR, -1)
-        colours = np.zeros((256, 3), np.uint8)
-        colours[[SKY, BUILDING, ROAD, CAR]] = (235, 206, 160), (90, 110, 130), (96, 96, 96), (40, 40, 160)
-        image = cv2.applyColorMap(labels, colours.reshape(256, 1, 3)) + grain
-        yield np.clip(image, 0, 255).astype(np.uint8), labels
 
 
 @dataclass(frozen=True, slots=True)
