@@ -61,9 +61,11 @@ class LiveCamera:
     def _pictures(self, process: CaptureProcess, count: _Count) -> Iterator[Frame]:
         quiet_s = 0.0
         while not self._closed.is_set():
-            asked = time.monotonic()
+            asked, was_connected = time.monotonic(), process.connected
             process.listen(_POLL_S)
             self.fps = process.fps
+            if process.connected and not was_connected:
+                quiet_s = 0.0
             taken = process.take()
             if self._closed.is_set():
                 return

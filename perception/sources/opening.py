@@ -12,7 +12,7 @@ NETWORK_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "http", "https"})
 _V4L2 = "video4linux2,v4l2"
 _ACCEPTED = (
     "Give a video file, an image, a folder of images, a pattern such as 'frames/*.png', a camera ('0' or"
-    " '/dev/video0'), or an rtsp://, rtmp:// or http:// address."
+    " '/dev/video0'), an rtsp://, rtmp:// or http:// address, or synth://street."
 )
 
 
@@ -28,6 +28,8 @@ def open_source(
     """
     scheme = scheme_of(uri)
     path = Path(uri.removeprefix("file://"))
+    if scheme == "synth":
+        return _rendered(uri, stream, pace)
     if scheme in NETWORK_SCHEMES:
         return _camera(uri, stream, None, open_timeout_s, stall_s)
     if scheme not in (None, "file"):
@@ -42,6 +44,12 @@ def open_source(
     except OSError as error:  # a folder that may not be entered, a name that is too long
         raise SourceNotFound(f"Cannot open {uri!r}: {error.strerror}. {_ACCEPTED}") from error
     raise SourceNotFound(f"There is no {redact(uri)!r}. {_ACCEPTED}")
+
+
+def _rendered(uri: str, stream: str, pace: Pace) -> Source:
+    from perception.sources.synthetic import SyntheticStreet
+
+    return SyntheticStreet(uri, stream, pace)
 
 
 def _device(path: Path) -> str:

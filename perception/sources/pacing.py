@@ -9,6 +9,8 @@ SECOND_NS = 1_000_000_000
 # Lateness up to this is made up by the frames that follow, so that small delays do not add up over an
 # hour. Beyond it the whole schedule moves: a consumer that was held up gets no burst of old frames.
 CATCH_UP_NS = SECOND_NS // 10
+# Times that run back by less than this are out of order; by more, a new count has begun.
+DISORDER_NS = SECOND_NS
 # A gap in the media times longer than this is cut to this: a wrong timestamp must not stop a node.
 LONGEST_GAP_NS = 5 * SECOND_NS
 
@@ -24,7 +26,8 @@ class Unpaced:
 class Paced:
     """Frames are due at their media times, counted from the first frame, which is due at once.
 
-    Time that runs backwards or is missing costs one nominal period (nothing where ``fps`` is unknown).
+    A frame whose time is a little out of order comes at once; one without a time, or at the start of a new
+    count, one nominal period after the one before it (at once where ``fps`` is unknown).
     ``pause(seconds)`` sleeps and returns True when the source was closed meanwhile, as
     ``threading.Event.wait`` does. A frame is never skipped.
     """
@@ -45,14 +48,17 @@ class Paced:
             self._due_ns, self._media_ns = now, media_ns
             return not self._pause(0)
         self._due_ns += self._gap(media_ns)
-        if media_ns is not None:
-            self._media_ns = media_ns
         if now - self._due_ns > CATCH_UP_NS:
             self._due_ns = now
         return not self._pause(max(0, self._due_ns - now) / SECOND_NS)
 
     def _gap(self, media_ns: int | None) -> int:
-        if media_ns is None or self._media_ns is None:
+        before, self._media_ns = self._media_ns, media_ns
+        if media_ns is None and before is not None:
+            self._media_ns = before + self._period_ns  # where the schedule is, not what the frame is said to be
+        if media_ns is None or before is None or media_ns < before - DISORDER_NS:
             return self._period_ns
-        gap = media_ns - self._media_ns
-        return self._period_ns if gap < 0 else min(gap, LONGEST_GAP_NS)
+        if media_ns < before:
+            self._media_ns = before
+            return 0
+        return min(media_ns - before, LONGEST_GAP_NS)

@@ -50,14 +50,18 @@ def test_frames_come_at_their_media_times_however_uneven() -> None:
     assert released([500 * MS, 540 * MS, 700 * MS, 701 * MS]) == [0, 40, 200, 201]
 
 
-def test_time_that_runs_backwards_costs_one_period() -> None:
-    assert released([0, 100 * MS, 50 * MS, 90 * MS]) == [0, 100, 140, 180]
+def test_a_time_out_of_order_comes_at_once_and_moves_nothing() -> None:
+    assert released([0, 100 * MS, 50 * MS, 140 * MS]) == [0, 100, 100, 140]
+
+
+def test_a_new_count_goes_on_after_one_period() -> None:
+    assert released([9000 * MS, 9040 * MS, 0, 40 * MS]) == [0, 40, 80, 120]
 
 
 def test_missing_times_cost_one_period_or_nothing() -> None:
     assert released([None, None, None]) == [0, 40, 80]
     assert released([None, None, None], fps=None) == [0, 0, 0]
-    assert released([0, None, 80 * MS]) == [0, 40, 120]
+    assert released([0, None, 80 * MS]) == [0, 40, 80]
 
 
 def test_a_wrong_timestamp_does_not_stop_the_stream() -> None:
