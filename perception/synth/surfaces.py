@@ -1,0 +1,202 @@
+"""Textured things: upright panels (facades, walls, fences) and flat cut-outs (tree crowns, bushes).
+
+Shrunken and shaded versions of textures are kept, so that drawing one is a single warp or copy.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from perception.synth.camera import NEAR, SUBPIXEL, Camera, inverted, to_fixed
+from perception.synth.chance import Floats
+from perception.synth.light import Light
+from perception.synth.solids import Box, Canvas
+from perception.types import Image
+
+DEPTH_STEP = 12.0  # metres between two stored shadings of a texture
+KEPT_BYTES = 64 << 20  # of shaded versions
+Look = npt.NDArray[np.uint8]  # (h, w, 4): shaded colour and slot, slot 0 where nothing is
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Texture:
+    """A picture of a surface. ``mask`` is 255 where something is, None for a closed surface."""
+
+    color: Image
+    density: float  # pixels a metre
+    glow: Image | None = None  # light that the surface gives off itself
+    mask: npt.NDArray[np.uint8] | None = None
+
+
+class Shader:
+    """Shrunken and shaded versions of textures under one light, kept while they are in use."""
+
+    def __init__(self, light: Light) -> None:
+        self._light = light
+        self._kept: OrderedDict[tuple[int, ...], tuple[Texture, Look]] = OrderedDict()
+        self._bytes = 0
+
+    def look(self, texture: Texture, slot: int, shrink: tuple[int, int], depth: float, facing: float) -> Look:
+        """The texture at 1/2^n of its size per axis, as it appears from this distance."""
+        bucket = min(20, int(depth / DEPTH_STEP))
+        key = (id(texture), slot, *shrink, bucket, round(facing * 1000))
+        found = self._kept.get(key)
+        if found is None:
+            look = _make_look(texture, self._light, slot, shrink, (bucket + 0.5) * DEPTH_STEP, facing)
+            self._kept[key] = texture, look  # the texture too: an id may be given again once its owner is gone
+            self._bytes += look.nbytes
+            while self._bytes > KEPT_BYTES:
+                _, (_, oldest) = self._kept.popitem(last=False)
+                self._bytes -= oldest.nbytes
+            return look
+        self._kept.move_to_end(key)
+        return found[1]
+
+
+def _make_look(texture: Texture, light: Light, slot: int, shrink: tuple[int, int], depth: float, facing: float) -> Look:
+    height, width = texture.color.shape[:2]
+    size = max(1, width >> shrink[0]), max(1, height >> shrink[1])
+    color = cv2.LUT(_shrunk(texture.color, size), _curve(light, depth, facing))
+    if texture.glow is not None:
+        color = cv2.add(color, cv2.LUT(_shrunk(texture.glow, size), _glow_curve(light, depth)))
+    look = np.full((*color.shape[:2], 4), slot, np.uint8)
+    look[..., :3] = color
+    if texture.mask is not None:
+        look[..., 3][_shrunk(texture.mask, size) < 110] = 0
+    return look
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Panel:
+    """A textured upright rectangle from (x0, z0) to (x1, z1) in the world, ``low`` to ``high`` metres up."""
+
+    texture: Texture
+    start: tuple[float, float]
+    end: tuple[float, float]
+    low: float
+    high: float
+    class_id: int
+    box: Box
+    facing: float = 0.3  # cosine to the sun
+    class_holes: bool = False  # what is seen through it keeps its colour but gets the panel's class
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CutOut:
+    """A picture that stands upright at a place and faces the camera."""
+
+    texture: Texture
+    at: tuple[float, float, float]  # world point of the middle of its lower edge
+    width: float
+    height: float
+    class_id: int
+    box: Box
+
+
+def draw_panel(canvas: Canvas, camera: Camera, shader: Shader, panel: Panel) -> None:
+    """Paint what is visible of a panel."""
+    ends = np.array((panel.start, panel.end))
+    right, _, depth = camera.view(ends[:, 0], np.zeros(2), ends[:, 1])
+    if depth.max() <= NEAR:
+        return
+    t = [0.0, 1.0]
+    if depth.min() < NEAR:
+        k = int(depth[1] < depth[0])
+        t[k] = k + (1 - 2 * k) * float((NEAR - depth[k]) / (depth[1 - k] - depth[k]))
+    cut = np.array(t)
+    right = right[0] + (right[1] - right[0]) * cut
+    depth = depth[0] + (depth[1] - depth[0]) * cut
+    corners = np.array((panel.high, panel.high, panel.low, panel.low)) - camera.y
+    px, py = camera.project(right[[0, 1, 1, 0]], corners, depth[[0, 1, 1, 0]])
+    x0, x1 = max(0, int(px.min())), min(camera.width, int(px.max()) + 2)
+    y0, y1 = max(0, int(py.min())), min(camera.height, int(py.max()) + 2)
+    if x0 >= x1 or y0 >= y1:
+        return
+    middle = float(depth[0] + depth[1]) / 2
+    height, width = panel.texture.color.shape[:2]
+    across = width * abs(t[1] - t[0]) / max(1.0, float(px.max() - px.min()))
+    down = height / max(1.0, float(py[3] - py[0] + py[2] - py[1]) / 2)
+    shrink = _halvings(across, width), _halvings(down, height)
+    look = shader.look(panel.texture, panel.class_id, shrink, middle, panel.facing)
+    outline = to_fixed(px, py)
+    if not panel.class_holes:
+        mean = [float(c) for c in look[look.shape[0] // 2, look.shape[1] // 2, :3]]
+        cv2.fillConvexPoly(canvas, outline, (*mean, panel.class_id), cv2.LINE_8, SUBPIXEL)
+    inverse = inverted(camera.plane(*_plane(panel, look)))
+    if inverse is None:
+        return
+    matrix = np.array(inverse).reshape(3, 3)
+    matrix[:, 2] += matrix[:, 0] * x0 + matrix[:, 1] * y0
+    window = canvas[y0:y1, x0:x1]
+    if not panel.class_holes:
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        cv2.warpPerspective(
+            look, matrix, (x1 - x0, y1 - y0), dst=window, flags=flags, borderMode=cv2.BORDER_TRANSPARENT
+        )
+        return
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    patch = cv2.warpPerspective(look, matrix, (x1 - x0, y1 - y0), flags=flags, borderValue=(0, 0, 0, 0))
+    cv2.copyTo(patch, cv2.extractChannel(patch, 3), window)
+    inside = np.zeros(window.shape[:2], np.uint8)
+    cv2.fillConvexPoly(inside, outline - np.array((x0, y0), np.int32) * (1 << SUBPIXEL), (1,), cv2.LINE_8, SUBPIXEL)
+    window[..., 3][inside > 0] = panel.class_id
+
+
+def draw_cut_out(canvas: Canvas, camera: Camera, shader: Shader, item: CutOut) -> None:
+    """Paint a tree crown or bush."""
+    x, y, z = (np.float64(v) for v in item.at)
+    right, up, depth = (float(v) for v in camera.view(np.asarray(x), np.asarray(y), np.asarray(z)))
+    if depth < 1.2:
+        return
+    scale = camera.focal / depth
+    left = round(camera.center_x + right * scale - item.width * scale / 2)
+    top = round(camera.horizon - (up + item.height) * scale)
+    wide, tall = max(1, round(item.width * scale)), max(1, round(item.height * scale))
+    x0, x1 = max(0, left), min(camera.width, left + wide)
+    y0, y1 = max(0, top), min(camera.height, top + tall)
+    if x0 >= x1 or y0 >= y1:
+        return
+    height, width = item.texture.color.shape[:2]
+    shrink = _halvings(width / wide, width), _halvings(height / tall, height)
+    look = shader.look(item.texture, item.class_id, shrink, depth, 0.5)
+    columns = (np.arange(x0 - left, x1 - left) * look.shape[1]) // wide
+    rows = (np.arange(y0 - top, y1 - top) * look.shape[0]) // tall
+    patch = look[rows[:, None], columns[None]]
+    cv2.copyTo(patch, cv2.extractChannel(patch, 3), canvas[y0:y1, x0:x1])
+
+
+def _plane(panel: Panel, look: Look) -> tuple[Floats, Floats, Floats]:
+    height, width = look.shape[:2]
+    along = np.array((panel.end[0] - panel.start[0], 0.0, panel.end[1] - panel.start[1])) / width
+    down = np.array((0.0, panel.low - panel.high, 0.0)) / height
+    return np.array((panel.start[0], panel.high, panel.start[1])) + (along + down) * 0.5, along, down
+
+
+def _halvings(ratio: float, length: int) -> int:
+    count = 0
+    while ratio > 1.5 and length >> (count + 1) >= 4:
+        ratio, count = ratio / 2, count + 1
+    return count
+
+
+def _shrunk(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    if (image.shape[1], image.shape[0]) == size:
+        return image
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _curve(light: Light, depth: float, facing: float) -> npt.NDArray[np.uint8]:
+    power = light.power(np.asarray(depth), np.asarray(facing))
+    veil = float(light.veil(depth))
+    level = np.arange(256.0)[:, None] * power * (1.0 - veil) + np.array(light.fog) * veil
+    return np.asarray(np.minimum(level, 255.0), np.uint8).reshape(256, 1, 3)
+
+
+def _glow_curve(light: Light, depth: float) -> npt.NDArray[np.uint8]:
+    level = np.arange(256.0)[:, None] * np.full(3, light.lamp * (1.0 - float(light.veil(depth))))
+    return np.asarray(level, np.uint8).reshape(256, 1, 3)
