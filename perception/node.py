@@ -91,7 +91,6 @@ def build(
             if interrupt.is_set():
                 stop.set()
 
-        idle()
         return in_thread(call, stop=stop, name=what, idle=idle)
 
     with ExitStack() as parts:

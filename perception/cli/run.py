@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from perception.cli.command import INTERRUPTED
 from perception.config import RULES, flag_of, load_config
 from perception.terminal import NodeScreen, StatusLine, summary_text
 
-INTERRUPTED = 130
 EPILOG = """\
 Sources: drive.mp4, 'frames/*.png' or a folder, 0 or /dev/video0, rtsp://..., synth://street?seed=1.
 Every setting may also stand in a TOML file (--config) under its name, as frames = 200, or in the environment,

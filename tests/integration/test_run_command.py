@@ -1,0 +1,328 @@
+"""``roadcast run`` as a user runs it: a process of its own, its exit codes, its output, and Ctrl-C in every state."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zmq
+from clips import clip, steady
+from tiny_model import write_model
+
+from perception.client import Subscriber
+
+PATIENCE_S = 60.0  # of anything that should take a second or two
+ENDS_WITHIN_S = 5.0  # promised are 2; a loaded machine gets more
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def film(folder: Path) -> Path:
+    return clip(folder / "drive.mp4", steady(200))
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Path:
+    return write_model(folder / "tiny.onnx")
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> str:
+    return f"ipc://{tmp_path}/node.ipc"
+
+
+def command(*args: object) -> list[str]:
+    return [sys.executable, "-m", "perception", "run", *map(str, args)]
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("ROADCAST_")}
+
+
+def finished(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*args), capture_output=True, text=True, timeout=PATIENCE_S, check=False, env=environment(), cwd=cwd
+    )
+
+
+@contextmanager
+def running(*args: object, says: str = "") -> Iterator[subprocess.Popen[str]]:
+    """A node in a process of its own, from the moment that its stderr said ``says``."""
+    process = subprocess.Popen(
+        command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )
+    try:
+        assert process.stderr is not None
+        if says:
+            seen = []
+            for line in process.stderr:
+                seen.append(line)
+                if says in line:
+                    break
+            else:
+                pytest.fail(f"never said {says!r}: {''.join(seen)}")
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def interrupted(process: subprocess.Popen[str], number: int = signal.SIGINT) -> tuple[int, str, str]:
+    """The exit code and the rest of the output of a process that gets this signal now."""
+    process.send_signal(number)
+    started = time.monotonic()
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert time.monotonic() - started < ENDS_WITHIN_S
+    assert "Traceback" not in err
+    return process.returncode, out, err
+
+
+def one_sentence(result: subprocess.CompletedProcess[str]) -> str:
+    """The error line of a failed run, which has no traceback and nothing on stdout."""
+    assert result.stdout == ""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("roadcast: error: ")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    return lines[0]
+
+
+def test_two_hundred_frames_published_are_two_hundred_received(film: Path, model: Path, endpoint: str) -> None:
+    args = (film, "--pace", "max", "--policy", "wait", "--wait-subscribers", 1, "--publish", endpoint, "--json")
+    with (
+        running(*args, "--model", model, "--engine", "onnxruntime", says="Publishing at") as process,
+        Subscriber(endpoint, kinds=["labels", "objects", "confidence"], timeout=PATIENCE_S) as subscriber,
+    ):
+        numbers = [scene.number for scene in subscriber.scenes()]
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert numbers == list(range(200))
+    assert subscriber.tally.lost == 0
+    assert process.returncode == 0
+    summary = json.loads(out)
+    assert out.count("\n") == 1  # one object, and nothing else on stdout
+    assert summary["frames"] == {"captured": 200, "published": 200, "in_flight": 0, "dropped": {}}
+    assert summary["promised"] == summary["computed"] == 200
+    assert summary["engine"] == "onnxruntime"
+    assert summary["engine_reason"].startswith("ONNX Runtime")
+    assert "200 of 200 promised frames read" in err
+
+
+def test_without_json_stdout_stays_empty(film: Path, endpoint: str) -> None:
+    result = finished(film, "--pace", "max", "--engine", "simulated://", "--publish", endpoint)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert "captured 200, published 200, dropped 0" in result.stderr
+
+
+def test_a_configuration_file_says_what_to_run(film: Path, endpoint: str, tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(f'source = "{film}"\npublish = "{endpoint}"\nengine = "simulated://"\npace = "max"\nframes = 9\n')
+    result = finished("--config", file, "--frames", 5, "--json")
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["frames"]["published"] == 5
+
+
+def test_what_cannot_be_done_is_one_sentence_and_exit_2(film: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("not a model")
+    logits = write_model(tmp_path / "logits.onnx", labels_name="logits")
+    wrong = {
+        "There is no": ["nowhere.mp4"],
+        "no engine 'warp'": [film, "--engine", "warp"],
+        "--frames must be a whole number": [film, "--frames", "0"],
+        "--size must be WIDTHxHEIGHT": [film, "--size", "big"],
+        "give --size 640x352": [film, "--size", "640x360", "--model", model, "--engine", "onnxruntime"],
+        "none.onnx": [film, "--model", tmp_path / "none.onnx", "--engine", "onnxruntime"],
+        "text.onnx": [film, "--model", tmp_path / "text.onnx", "--engine", "onnxruntime"],
+        "no output 'labels'": [film, "--model", logits, "--engine", "onnxruntime"],
+        "unrecognized arguments: --fast": [film, "--fast"],
+        "No source was given": [],
+        "--insecure": [film, "--engine", "simulated://", "--publish", "tcp://0.0.0.0:5699"],
+    }
+    for message, args in wrong.items():
+        result = finished(*args)
+        assert message in one_sentence(result)
+        assert result.returncode == 2, message
+
+
+def test_files_that_are_no_videos_are_one_sentence_and_exit_3(tmp_path: Path, film: Path, endpoint: str) -> None:
+    text, empty, cut = tmp_path / "text.mp4", tmp_path / "empty.mp4", tmp_path / "cut.mp4"
+    text.write_text("This is not a video.\n" * 100)
+    empty.touch()
+    cut.write_bytes(film.read_bytes()[:3000])
+    for path in (text, empty, cut):
+        result = finished(path, "--engine", "simulated://", "--publish", endpoint)
+        assert path.name in one_sentence(result)
+        assert result.returncode == 3, path.name
+
+
+def test_a_port_in_use_is_one_sentence_and_exit_3(film: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = finished(film, "--engine", "simulated://", "--publish", f"tcp://127.0.0.1:{port}")
+    assert "in use" in one_sentence(result)
+    assert result.returncode == 3
+
+
+def test_a_bad_image_among_good_ones_is_counted_and_exit_3(tmp_path: Path, endpoint: str) -> None:
+    import cv2
+
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(5):
+        cv2.imwrite(str(images / f"{number}.png"), np.full((48, 80, 3), 40 * number, np.uint8))
+    (images / "2.png").write_bytes(b"no picture")
+    result = finished(images, "--pace", "max", "--engine", "simulated://", "--publish", endpoint, "--json")
+    assert result.returncode == 3
+    summary = json.loads(result.stdout)
+    assert summary["frames"] == {"captured": 5, "published": 4, "in_flight": 0, "dropped": {"decode_error": 1}}
+    assert summary["error"] in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def check_interrupted(code: int, out: str) -> None:
+    summary = json.loads(out)
+    assert code == 0
+    assert summary["reason"] == "interrupted"
+    frames = summary["frames"]
+    assert frames["in_flight"] == 0
+    assert frames["captured"] == frames["published"] + sum(frames["dropped"].values())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_running(film: Path, endpoint: str, number: int) -> None:
+    with running(film, "--engine", "simulated://", "--publish", endpoint, "--json", says=" fps |") as process:
+        code, out, err = interrupted(process, number)
+    check_interrupted(code, out)
+    assert "interrupted after" in err
+
+
+def test_ctrl_c_while_waiting_for_subscribers(film: Path, endpoint: str) -> None:
+    args = (film, "--engine", "simulated://", "--publish", endpoint, "--wait-subscribers", 2, "--json")
+    with running(*args, says="0 of 2") as process:
+        code, out, _ = interrupted(process)
+    check_interrupted(code, out)
+
+
+def test_ctrl_c_while_the_engine_warms_up(film: Path, endpoint: str) -> None:
+    with running(film, "--engine", "simulated://?infer_ms=60000", "--publish", endpoint, says="warming up") as process:
+        code, _, err = interrupted(process)
+    assert code == 0
+    assert "interrupted before the node was ready" in err
+
+
+def test_ctrl_c_while_a_camera_does_not_answer(endpoint: str) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/video"
+        with running(
+            address, "--engine", "simulated://", "--publish", endpoint, "--json", says="waiting for frames"
+        ) as process:
+            code, out, _ = interrupted(process)
+    check_interrupted(code, out)
+
+
+def test_ctrl_c_while_a_subscriber_blocks_the_node(film: Path, endpoint: str) -> None:
+    with zmq.Context() as context, context.socket(zmq.SUB) as stalled:
+        stalled.set_hwm(1)
+        stalled.setsockopt(zmq.LINGER, 0)
+        stalled.subscribe(b"")
+        stalled.connect(endpoint)
+        args = (film, "--engine", "simulated://?infer_ms=0", "--publish", endpoint, "--wait-subscribers", 1)
+        with running(*args, "--pace", "max", "--policy", "wait", "--json", says=" fps |") as process:
+            time.sleep(1.0)
+            code, out, _ = interrupted(process)
+    check_interrupted(code, out)
+    assert json.loads(out)["frames"]["published"] < 200
+
+
+def test_ctrl_c_while_the_engine_is_stuck(film: Path, endpoint: str) -> None:
+    """A driver that hangs in a thread that Python would wait for must not hold up the process either."""
+    script = f"""
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+import perception.node
+from perception.cli.main import main
+from perception.engines.simulated import SimulatedEngine
+
+class Stuck(SimulatedEngine):
+    def close(self):
+        pool = ThreadPoolExecutor(1)
+        pool.submit(threading.Event().wait).result()
+
+perception.node.open_engine = lambda *args, **kwargs: Stuck(infer_ms=1)
+sys.exit(main(["run", {str(film)!r}, "--publish", {endpoint!r}, "--json"]))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )
+    try:
+        assert process.stderr is not None
+        while " fps |" not in process.stderr.readline():
+            assert process.poll() is None
+        code, out, err = interrupted(process)
+    finally:
+        process.kill()
+        process.communicate()
+    check_interrupted(code, out)
+    assert "closing the engine did not end in time" in err
+
+
+def test_a_second_ctrl_c_ends_at_once(film: Path, endpoint: str) -> None:
+    script = f"""
+import sys, time
+import perception.node
+from perception.cli.main import main
+
+def slow_halt(self):
+    time.sleep(60)
+
+perception.node.Node.halt = slow_halt
+sys.exit(main(["run", {str(film)!r}, "--publish", {endpoint!r}, "--engine", "simulated://"]))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )
+    try:
+        assert process.stderr is not None
+        while " fps |" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        code, _, _ = interrupted(process)
+    finally:
+        process.kill()
+        process.communicate()
+    assert code == 130
+
+
+def test_a_reader_that_goes_away_is_no_traceback(film: Path, endpoint: str) -> None:
+    process = subprocess.Popen(
+        command(film, "--pace", "max", "--engine", "simulated://", "--publish", endpoint, "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(PATIENCE_S) == 141
+    assert "Traceback" not in err
+    assert "BrokenPipe" not in err
