@@ -29,14 +29,16 @@ def fit_size(source_size: Size, pixels: int, multiple: int = 32) -> Size:
     """The (w, h) in multiples of ``multiple`` nearest to the source's aspect ratio with about ``pixels`` pixels.
 
     Among all sizes whose area lies within 15 % of the budget, the one with the smallest aspect error
-    wins, then the one whose area is nearest to the budget.
+    wins, then the one whose area is nearest to the budget. A frame so long and thin that no such size
+    keeps its aspect is squeezed rather than let grow beyond the budget.
     """
     aspect = source_size[0] / source_size[1]
     ideal_height = (pixels / aspect) ** 0.5
     best: tuple[float, float, Size] | None = None
     steps = range(1, max(2, int(2 * ideal_height / multiple) + 2))
     for rows in steps:
-        for columns in {max(1, round(rows * aspect) + d) for d in (-1, 0, 1)}:
+        within_budget = round(pixels / (rows * multiple * multiple))
+        for columns in {max(1, n) for n in (*(round(rows * aspect) + d for d in (-1, 0, 1)), within_budget)}:
             width, height = columns * multiple, rows * multiple
             area_error = abs(width * height / pixels - 1)
             aspect_error = abs(width / height / aspect - 1)

@@ -1,4 +1,8 @@
-"""Picks the engine that is known to be fastest on this machine, and says why."""
+"""Picks the engine that was measured to be fastest on machines like this one, and says why.
+
+A light U-Net-shaped network of 3 M weights on two Zen 5 cores: OpenVINO in bf16 runs 1.4 times the frames
+of ONNX Runtime, in fp32 0.93 times. So OpenVINO is worth its extra only where the CPU computes in bf16.
+"""
 
 from __future__ import annotations
 
@@ -7,37 +11,44 @@ from pathlib import Path
 
 from perception.engines.engine import Engine
 from perception.engines.mode import Device, Mode
-from perception.engines.onnxruntime import OnnxRuntimeEngine
-from perception.errors import EngineUnavailable, ModelError
+from perception.engines.onnxruntime import OnnxRuntimeEngine, offers_cuda
+from perception.engines.openvino import OpenVinoEngine, computes_in_bf16
+from perception.errors import ModelError
 
 
 def open_auto(path: Path, *, mode: Mode, threads: int | None, slots: int | None, device: Device) -> Engine:
-    """ONNX Runtime on a GPU if its CUDA provider loads, else OpenVINO if installed, else ONNX Runtime.
+    """ONNX Runtime on a GPU if its CUDA provider loads, else OpenVINO in bf16, else ONNX Runtime on the CPU.
 
     Raises:
-        EngineUnavailable: neither library is installed.
+        EngineUnavailable: what was picked is not installed.
         ModelError: the model is missing or damaged, or breaks the graph contract.
     """
-    why_not = "OpenVINO is not installed"
-    if not _has_cuda(device) and find_spec("openvino") is not None:
-        from perception.engines.openvino import OpenVinoEngine
-
+    wants_gpu = device == "cuda" or (device == "auto" and offers_cuda())
+    if wants_gpu:
+        engine = OnnxRuntimeEngine(path, mode=mode, threads=threads, slots=slots, device=device)
+        if engine.on_gpu or find_spec("openvino") is None or not computes_in_bf16():
+            return _picked(engine)
+        engine.close()
+    why = _why_not_openvino()
+    if why is None:
         try:
-            engine: Engine = OpenVinoEngine(path, mode=mode, threads=threads, slots=slots)
-        except (EngineUnavailable, ModelError) as error:
-            why_not = f"OpenVINO cannot run it: {error}"
-        else:
-            engine.reason = f"auto picked {engine.reason}"
-            return engine
-    engine = OnnxRuntimeEngine(path, mode=mode, threads=threads, slots=slots, device=device)
-    engine.reason = f"auto picked {engine.reason}" if _has_cuda(device) else f"auto picked {engine.reason} {why_not}"
+            return _picked(OpenVinoEngine(path, mode=mode, threads=threads, slots=slots))
+        except ModelError as error:
+            why = f"OpenVINO cannot run this model ({error})"
+    return _picked(OnnxRuntimeEngine(path, mode=mode, threads=threads, slots=slots, device="cpu"), why)
+
+
+def _why_not_openvino() -> str | None:
+    """Half a sentence, or None where OpenVINO is the better choice."""
+    if find_spec("openvino") is None:
+        return "OpenVINO is not installed"
+    if not computes_in_bf16():
+        return "this CPU has no bf16, without which OpenVINO is slower"
+    return None
+
+
+def _picked(engine: Engine, why: str | None = None) -> Engine:
+    engine.reason = (
+        f"auto picked {engine.reason}" if why is None else f"auto picked {engine.reason[:-1]}, because {why}."
+    )
     return engine
-
-
-def _has_cuda(device: Device) -> bool:
-    """Whether the GPU may be used and this ONNX Runtime was built for it."""
-    if device == "cpu" or find_spec("onnxruntime") is None:
-        return False
-    import onnxruntime as ort
-
-    return "CUDAExecutionProvider" in ort.get_available_providers()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 NAME = "onnxruntime"
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class OnnxRuntimeEngine:
@@ -48,9 +49,9 @@ class OnnxRuntimeEngine:
         self.spec = read_spec(model)
         workers = workers_for(mode, threads)
         self._session, self.reason = _open(model, workers, device)
-        self._on_gpu = self._session.get_providers()[0] == "CUDAExecutionProvider"
+        self.on_gpu = self._session.get_providers()[0] == CUDA
         self.slots = slots or workers.parallel + 1
-        run = self._run_on_gpu if self._on_gpu else self._run
+        run = self._run_on_gpu if self.on_gpu else self._run
         self._pool = RunPool(run, engine=NAME, workers=workers.parallel, slots=self.slots)
 
     def submit(self, frames: Batch) -> PooledBatch:
@@ -82,14 +83,8 @@ class OnnxRuntimeEngine:
 
 def _open(model: Path, workers: Workers, device: Device) -> tuple[ort.InferenceSession, str]:
     """A session, and one sentence about where it runs."""
-    try:
-        import onnxruntime as ort
-    except ImportError as error:
-        raise EngineUnavailable(
-            f"The engine {NAME!r} needs onnxruntime ({error}). Install it with: pip install 'roadcast[node]'"
-        ) from error
-    ort.set_default_logger_severity(3)  # errors reach us as exceptions; warnings about the graph help nobody here
-    offered = "CUDAExecutionProvider" in ort.get_available_providers()
+    ort = _library()
+    offered = offers_cuda()
     if device == "cuda" and not offered:
         raise EngineUnavailable(
             "This ONNX Runtime has no CUDA provider. Install it with: pip uninstall onnxruntime && "
@@ -97,8 +92,8 @@ def _open(model: Path, workers: Workers, device: Device) -> tuple[ort.InferenceS
         )
     note = ""
     if offered and device != "cpu":
-        session = _session(ort, model, workers, ["CUDAExecutionProvider", "CPUExecutionProvider"])
-        if session.get_providers()[0] == "CUDAExecutionProvider":
+        session = _session(ort, model, workers, [CUDA, CPU])
+        if session.get_providers()[0] == CUDA:
             return session, f"ONNX Runtime {ort.__version__} on the GPU, because its CUDA provider loads."
         if device == "cuda":
             raise EngineUnavailable(
@@ -106,8 +101,25 @@ def _open(model: Path, workers: Workers, device: Device) -> tuple[ort.InferenceS
                 "does not fit. Install the versions that onnxruntime-gpu names, or choose another device."
             )
         note = " (it has a CUDA provider, but that does not load here)"
-    session = _session(ort, model, workers, ["CPUExecutionProvider"])
+    session = _session(ort, model, workers, [CPU])
     return session, f"ONNX Runtime {ort.__version__} on the CPU, {workers.describe()}{note}."
+
+
+def offers_cuda() -> bool:
+    """Whether this ONNX Runtime was built for NVIDIA GPUs; that it also loads shows only with a session."""
+    return CUDA in _library().get_available_providers()
+
+
+def _library() -> Any:
+    """The onnxruntime module. Raises EngineUnavailable."""
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"The engine {NAME!r} needs onnxruntime ({error}). Install it with: pip install 'roadcast[node]'"
+        ) from error
+    ort.set_default_logger_severity(3)  # errors reach us as exceptions; warnings about the graph help nobody here
+    return ort
 
 
 def _session(ort: Any, model: Path, workers: Workers, providers: list[str]) -> ort.InferenceSession:

@@ -77,7 +77,7 @@ class _Answer:
 def open_recorded(path: Path, *, slots: int = 2) -> RecordedEngine:
     """Read recorded outputs from an ``.npz`` file with one array per tensor. Raises ModelError."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             outputs = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise ModelError(

@@ -40,14 +40,13 @@ def separate(segmentation: Segmentation, classes: ClassTable, *, min_area: int =
     pixels keep their class.
     """
     labels, confidence = segmentation.labels, segmentation.confidence
-    thing_ids = classes.thing_ids()
-    part = _extent(labels, thing_ids)
-    components, component_classes = _components(labels[part], thing_ids)
+    part, components, component_classes = _components(labels, classes.thing_ids())
     runs = _runs(components)
     count = len(component_classes)
     areas = np.bincount(runs.component, weights=runs.x1 - runs.x0, minlength=count).astype(np.int32)
     scores = _scores(runs, areas, None if confidence is None else confidence[part])
-    boxes = _boxes(runs, count) + np.array([part[1].start, part[0].start] * 2, np.int32)
+    boxes = _boxes(runs, count)
+    corner = np.array([part[1].start, part[0].start] * 2, np.int32)
 
     smallest = max(1.0, min_area * labels.size / (REFERENCE_SIZE[0] * REFERENCE_SIZE[1]))
     large = np.flatnonzero(areas >= smallest)
@@ -56,11 +55,11 @@ def separate(segmentation: Segmentation, classes: ClassTable, *, min_area: int =
     id_of = np.zeros(count, np.uint16)
     id_of[kept] = np.arange(1, len(kept) + 1, dtype=np.uint16)
     ids = np.zeros(labels.shape, np.uint16)
-    ids[part] = id_of[components]
+    ids[part] = id_of.take(components)  # indexing would take twice as long
     return Instances(
         class_ids=component_classes[kept],
         scores=scores[kept],
-        boxes=boxes[kept],
+        boxes=boxes[kept].astype(np.int32) + corner,
         areas=areas[kept],
         ids=ids,
         truncated=len(by_score) - len(kept),
@@ -77,26 +76,21 @@ class _Runs:
     x1: npt.NDArray[np.intp]  # one past the end
 
 
-def _extent(labels: LabelMap, thing_ids: tuple[int, ...]) -> tuple[slice, slice]:
-    """The rows and columns between which all things lie."""
-    is_thing = np.zeros(256, np.uint8)
-    is_thing[list(thing_ids)] = 1
-    x, y, width, height = cv2.boundingRect(cv2.LUT(labels, is_thing))
-    return slice(y, y + height), slice(x, x + width)
-
-
-def _components(labels: LabelMap, thing_ids: tuple[int, ...]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+def _components(
+    labels: LabelMap, thing_ids: tuple[int, ...]
+) -> tuple[tuple[slice, slice], npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
     """Connected components of every thing class.
 
     Returns:
-        (h, w) i32 number of each pixel's component, 0 = none; (C + 1,) u8 class of each component.
+        The rows and columns between which all things lie; for that part the (h, w) i32 number of each
+        pixel's component, 0 = none; the (C + 1,) u8 class of each component.
     """
     components = np.zeros(labels.shape, np.int32)
     component_classes = [np.zeros(1, np.uint8)]
-    count = 0
+    count, left, top, right, bottom = 0, labels.shape[1], labels.shape[0], 0, 0
     for class_id in thing_ids:
         mask = labels == class_id
-        if not mask.any():
+        if not cv2.hasNonZero(mask.view(np.uint8)):
             continue
         # Statistics from OpenCV would cost ten times the labelling itself; they come from the runs instead.
         x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
@@ -105,7 +99,9 @@ def _components(labels: LabelMap, thing_ids: tuple[int, ...]) -> tuple[npt.NDArr
         np.add(numbered, count, out=components[part], where=mask[part])
         component_classes.append(np.full(found - 1, class_id, np.uint8))
         count += found - 1
-    return components, np.concatenate(component_classes)
+        left, top, right, bottom = min(left, x), min(top, y), max(right, x + width), max(bottom, y + height)
+    extent = slice(min(top, bottom), bottom), slice(min(left, right), right)
+    return extent, components[extent], np.concatenate(component_classes)
 
 
 def _runs(components: npt.NDArray[np.int32]) -> _Runs:
@@ -133,12 +129,12 @@ def _scores(runs: _Runs, areas: npt.NDArray[np.int32], confidence: ConfidenceMap
     return (by_component / np.maximum(areas, 1) / 255).astype(np.float32)
 
 
-def _boxes(runs: _Runs, count: int) -> npt.NDArray[np.int32]:
+def _boxes(runs: _Runs, count: int) -> npt.NDArray[np.intp]:
     """(C, 4) x0 y0 x1 y1 of each component, half open."""
-    boxes = np.zeros((count, 4), np.int32)
-    boxes[:, :2] = np.iinfo(np.int32).max
-    np.minimum.at(boxes[:, 0], runs.component, runs.x0.astype(np.int32))
-    np.minimum.at(boxes[:, 1], runs.component, runs.y.astype(np.int32))
-    np.maximum.at(boxes[:, 2], runs.component, runs.x1.astype(np.int32))
-    np.maximum.at(boxes[:, 3], runs.component, runs.y.astype(np.int32) + 1)
-    return boxes
+    x0 = np.full(count, np.iinfo(np.intp).max)
+    y0, x1, y1 = x0.copy(), np.zeros(count, np.intp), np.zeros(count, np.intp)
+    np.minimum.at(x0, runs.component, runs.x0)
+    np.minimum.at(y0, runs.component, runs.y)
+    np.maximum.at(x1, runs.component, runs.x1)
+    np.maximum.at(y1, runs.component, runs.y + 1)
+    return np.stack([x0, y0, x1, y1], axis=1)
