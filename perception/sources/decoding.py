@@ -28,12 +28,13 @@ class Grabber:
 
     A packet that cannot be decoded is skipped and decoding goes on behind it, as players do. It counts
     as one lost frame at its place in time, unless the decoder makes a picture of that time all the same.
-    Pictures predicted from a lost one may show its traces until the next key frame.
+    So does a picture that the decoder itself calls corrupt. Others that were predicted from a lost one may
+    show its traces until the next key frame.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, pace: Paced | Unpaced) -> None:
-        # Frame threads cost 4 to 12 % more core time (measured), which inference could use, and blame an error
-        # on a later packet than the broken one.
+        # One thread: frame threads cost 4 to 12 % more core time (measured), which inference could use, and
+        # blame an error on another packet than the broken one; slice threads hide that a picture is smeared.
         stream.thread_type = "SLICE"
         stream.codec_context.thread_count = 1
         self._container = container
