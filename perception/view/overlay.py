@@ -20,6 +20,7 @@ Color = tuple[int, int, int]  # BGR
 
 _SUBPIXEL_BITS = 4  # cv2 draws lines at 1/16 of a pixel
 _SHADE = 0.45  # borders between classes keep this much of the frame's brightness
+_SMALL_OBJECT = 14  # strokes wide or high: below this, lines are one pixel wide, or they would fill the object
 _SMALLEST_BOX = 4  # pixels: what is smaller gets no box, it would hide the object
 
 
@@ -73,8 +74,12 @@ def _source_index(
 def _blend(canvas: Image, labels: LabelMap, style: Style) -> None:
     colours = cv2.applyColorMap(labels, style.table.palette_bgr().reshape(256, 1, 3))  # 4 times faster than cv2.LUT
     blended = cv2.addWeighted(canvas, 1 - style.alpha, colours, style.alpha, 0)
+    ids = [row.id for row in style.table.rows]
+    if ids == list(range(len(ids))) and int(labels.max()) < len(ids):
+        canvas[:] = blended  # the common case: every pixel has a class of the table
+        return
     known = np.zeros(256, np.uint8)
-    known[[row.id for row in style.table.rows]] = 255
+    known[ids] = 255
     cv2.copyTo(blended, cv2.LUT(labels, known), canvas)
 
 
@@ -90,13 +95,14 @@ def _shade_borders(canvas: Image, labels: LabelMap, stroke: int) -> None:
 def _draw_objects(canvas: Image, objects: Instances, affine: Affine, style: Style, stroke: int) -> None:
     order = np.argsort(-objects.areas, kind="stable")  # large ones first, so that small ones stay visible
     colours = {int(c): vivid(style.table, int(c)) for c in np.unique(objects.class_ids)}
-    if "outlines" in style.layers:
-        for index in order:
-            _outline(canvas, objects, int(index), affine, colours[int(objects.class_ids[index])], stroke)
     boxes = [box_in_frame(objects.boxes[index], affine) for index in order]
-    if "boxes" in style.layers:
-        for index, box in zip(order, boxes):
-            _box(canvas, box, colours[int(objects.class_ids[index])], stroke)
+    for index, box in zip(order, boxes):
+        colour = colours[int(objects.class_ids[index])]
+        width = stroke if min(box[2] - box[0], box[3] - box[1]) >= _SMALL_OBJECT * stroke else 1
+        if "outlines" in style.layers:
+            _outline(canvas, objects, int(index), affine, colour, width)
+        if "boxes" in style.layers:
+            _box(canvas, box, colour, width)
     if "names" in style.layers:
         named = [(object_text(objects, int(i), style.table), colours[int(objects.class_ids[i])]) for i in order]
         _write_names(canvas, boxes, named)
@@ -109,7 +115,7 @@ def _outline(canvas: Image, objects: Instances, index: int, affine: Affine, colo
     else:
         assert objects.ids is not None  # Instances hold one or the other
         mask = (objects.ids[y0:y1, x0:x1] == index + 1).view(np.uint8)
-    lines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    lines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     a, b, c, d, e, f = affine
     matrix = np.array(((a, d), (b, e)), np.float64)
     one = 1 << _SUBPIXEL_BITS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -278,3 +279,22 @@ def test_ctrl_c_keeps_what_was_drawn(tmp_path: Path, slow_clip: Path, model: Pat
     assert report["interrupted"]
     assert 1 <= len(frames_of(out)[0]) == report["frames"] < SLOW_FRAMES
     assert [path.name for path in tmp_path.glob("*.mp4")] == ["out.mp4"]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "frames"), [("highway_cars_1280x720.mp4", 38), ("hevc_vfr_portrait_1376x1840.mp4", 146)]
+)
+def test_real_clips_keep_every_frame_and_time_advances(tmp_path: Path, model: Path, name: str, frames: int) -> None:
+    if "ROADCAST_DATA" not in os.environ:
+        pytest.skip("ROADCAST_DATA does not name a folder with real driving data")
+    clip, out = Path(os.environ["ROADCAST_DATA"], "clips", name), tmp_path / "out.mp4"
+    ended = view(clip, "-o", out, "--model", model, "--engine", "onnxruntime")
+    assert ended.returncode == 0, ended.stderr
+    with av.open(str(out)) as container:
+        times = [float(packet.pts * packet.time_base) for packet in container.demux(video=0) if packet.pts is not None]
+    assert len(times) == frames
+    assert (np.diff(times) > 0).all()
+    with av.open(str(clip)) as container:
+        length = float(container.duration / av.time_base)
+    assert times[-1] == pytest.approx(length, abs=0.2)
