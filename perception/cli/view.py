@@ -90,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
     style = Style(layers=frozenset(LAYERS) if args.layers is None else layers_from_text(args.layers), alpha=args.alpha)
     if args.out:
         check_video_path(Path(args.out))
+        if Path(args.out).exists() and Path(args.source).exists() and Path(args.out).samefile(args.source):
+            raise ConfigError(f"The video cannot replace its own source {args.source!r}: give another name with -o.")
     sheet = Sheet(Path(args.sheet), count=args.tiles) if args.sheet else None
 
     line = StatusLine(sys.stderr)

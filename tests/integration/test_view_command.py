@@ -181,6 +181,15 @@ def test_a_missing_source_leaves_the_old_video(tmp_path: Path) -> None:
     assert out.read_bytes() == b"old"
 
 
+def test_a_source_is_not_replaced_by_its_own_video(tmp_path: Path) -> None:
+    clip = tmp_path / "my.mp4"
+    clip.write_bytes(b"precious")
+    ended = view(clip, "-o", tmp_path / "." / "my.mp4")
+    assert ended.returncode == 2
+    assert "its own source" in ended.stderr
+    assert clip.read_bytes() == b"precious"
+
+
 @contextmanager
 def node(clip: Path, model: Path, endpoint: str, *flags: str) -> Iterator[subprocess.Popen[str]]:
     words = command(
