@@ -213,7 +213,7 @@ class Publisher:
         """Send a last ``status`` and then ``end_of_stream`` with ``detail``, and close. May be called twice.
 
         Subscribers get up to a second to read the rest and leave; with policy ``wait`` 5 s, for a slow one has
-        a full queue to read. ``stop`` makes it one second, ``hurry`` skips all of this.
+        a full queue to read. ``stop`` makes it one second in all, ``hurry`` skips all of this.
         """
         if self._closed:
             return
@@ -225,8 +225,8 @@ class Publisher:
             if "status" in self.wanted:
                 self._send_control(self._status(), patience_s=self._patience_s)
             self.event("end_of_stream", {"state": self._state, **(detail or {})})
-            self._outlet.wait_until_left(FAREWELL_S if self._stop.is_set() else max(FAREWELL_S, self._patience_s))
-        self._outlet.close(linger_ms=0 if hurry else LINGER_MS)
+            left_ms = self._outlet.wait_until_left(max(FAREWELL_S, self._patience_s), FAREWELL_S)
+        self._outlet.close(linger_ms=0 if hurry else min(left_ms, LINGER_MS) if self._stop.is_set() else LINGER_MS)
 
     def _send_control(self, content: Content, *, patience_s: float = 0.0, force: bool = True) -> bool:
         times = {"published_ns": time.time_ns(), "published_mono_ns": time.monotonic_ns()}

@@ -51,6 +51,7 @@ def run(
             used = Usage.now().since(started, watch.meter.frames)
             left = node.halt()
             node.publisher.state = "failed" if error else "ended"
+            watch.say("letting subscribers read the rest")
             summary = _summary(node, watch, used, reason=reason, error=error, left=left)
             node.publisher.close(detail={"reason": reason, "error": summary.error, "ledger": asdict(summary.frames)})
             return summary
@@ -81,6 +82,11 @@ class _Watch:
             self._due_s = now + SHOW_PERIOD_S
             self._show(self._status(doing))
 
+    def say(self, doing: str) -> None:
+        """Tick, and show at once."""
+        self._due_s = 0.0
+        self.tick(doing)
+
     def published(self, scene: Scene) -> None:
         """Count a frame whose messages were handed to the socket."""
         if scene.segmentation is not None:
@@ -94,7 +100,7 @@ class _Watch:
         fps, latency = self.meter.recent()
         node = self.node
         return Status(
-            state="running" if self.meter.frames else "starting",
+            state=node.publisher.state if node else "starting",
             doing=doing,
             ledger=(node.ledger if node else Ledger()).entry(),
             promised=node.source.promised if node else None,

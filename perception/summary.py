@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from perception.ledger import LedgerEntry
 from perception.metrics import Quantiles
+from perception.publisher import State
 from perception.types import Size
 
-State = Literal["starting", "running", "ended", "failed"]
 Reason = Literal["end_of_source", "frame_limit", "interrupted", "source_error", "engine_error"]
 
 
@@ -18,7 +18,7 @@ Reason = Literal["end_of_source", "frame_limit", "interrupted", "source_error", 
 class Status:
     """A running node at one moment. Rates and latency look back a few seconds."""
 
-    state: State
+    state: State  # the one that is published
     doing: str  # what it does just now, for a reader: "opening the engine", "waiting for 1 of 2 subscribers"
     ledger: LedgerEntry
     promised: int | None  # frames that the source says it holds
@@ -39,7 +39,7 @@ class Summary:
     run that did not end well, ``exit_code`` what the command ends with.
     """
 
-    state: State
+    state: Literal["ended", "failed"]
     reason: Reason
     error: str | None
     exit_code: int

@@ -67,7 +67,7 @@ class NodeScreen:
         if status.engine_reason and not self._introduced:
             self._introduced = True
             self._line.note(f"{status.engine_reason} Publishing at {status.publish}.")
-        self._line.show(status_text(status), key=status.doing if status.state == "starting" else status.state)
+        self._line.show(status_text(status), key=status.state if status.state == "running" else status.doing)
 
 
 def status_text(status: Status) -> str:

@@ -6,13 +6,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import zmq
 
 from perception.wire.audience import Audience
 from perception.wire.codecs import Buffer
 from perception.wire.encode import Content, Sender, pack_message
-from perception.wire.endpoint import bind
+from perception.wire.endpoint import bind, ipc_file
 from perception.wire.topic import KINDS
 
 SEND_HWM = max(16, 4 * len(KINDS))  # messages; 4 starves the kinds sent last even with a healthy reader
@@ -50,12 +51,14 @@ class Outlet:
         self._stop = stop or threading.Event()
         self._clock = clock
         self._seq: Counter[str] = Counter()
+        self._file: Path | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
         self.audience = Audience(self._socket, sender.stream)
         try:
             self._set_options()
             self.endpoint = bind(self._socket, endpoint, insecure=insecure)
+            self._file = ipc_file(endpoint)
         except BaseException:
             self.close(linger_ms=0)
             raise
@@ -93,23 +96,32 @@ class Outlet:
         """Sleep, but wake when a subscription arrives."""
         self._socket.poll(milliseconds, zmq.POLLIN)
 
-    def wait_until_left(self, timeout_s: float) -> None:
-        """Let the subscribers read to the end and leave.
+    def wait_until_left(self, timeout_s: float, hurried_s: float) -> int:
+        """Let the subscribers read to the end and leave; once ``stop`` is set, for ``hurried_s`` at most.
 
         Lingering alone does not do it: it covers what is queued here, but a reader whose queue is full at the
         moment a unix socket closes never sees what is still in the kernel (libzmq 4.3.5, measured).
+
+        Returns:
+            Milliseconds that are left of ``hurried_s``, if ``stop`` is set, else of ``timeout_s``.
         """
-        deadline = self._clock() + timeout_s
+        hurried = self._stop.is_set()
+        deadline = self._clock() + (hurried_s if hurried else timeout_s)
         self.audience.drain()
         while self.audience.subscribers and self._clock() < deadline:
+            if self._stop.is_set() and not hurried:
+                hurried, deadline = True, min(deadline, self._clock() + hurried_s)
             self.pause(10)
             self.audience.drain()
+        return max(0, int((deadline - self._clock()) * 1000))
 
     def close(self, *, linger_ms: int) -> None:
         """Close; messages not yet sent get up to ``linger_ms``."""
         self.audience.close()
         self._socket.close(linger=linger_ms)
         self._context.term()
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)  # libzmq leaves it
 
     def _try(self, message: Sequence[Buffer], flags: int = 0) -> bool:
         try:

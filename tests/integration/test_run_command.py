@@ -46,6 +46,7 @@ def endpoint(tmp_path: Path) -> str:
 
 
 def command(*args: object) -> list[str]:
+    """The command line of a node."""
     return [sys.executable, "-m", "perception", "run", *map(str, args)]
 
 
@@ -102,11 +103,9 @@ def one_sentence(result: subprocess.CompletedProcess[str]) -> str:
 
 def test_two_hundred_frames_published_are_two_hundred_received(film: Path, model: Path, endpoint: str) -> None:
     args = (film, "--pace", "max", "--policy", "wait", "--wait-subscribers", 1, "--publish", endpoint, "--json")
-    with (
-        running(*args, "--model", model, "--engine", "onnxruntime", says="Publishing at") as process,
-        Subscriber(endpoint, kinds=["labels", "objects", "confidence"], timeout=PATIENCE_S) as subscriber,
-    ):
-        numbers = [scene.number for scene in subscriber.scenes()]
+    with running(*args, "--model", model, "--engine", "onnxruntime", says="Publishing at") as process:
+        with Subscriber(endpoint, kinds=["labels", "objects", "confidence"], timeout=PATIENCE_S) as subscriber:
+            numbers = [scene.number for scene in subscriber.scenes()]
         out, err = process.communicate(timeout=PATIENCE_S)
     assert numbers == list(range(200))
     assert subscriber.tally.lost == 0
