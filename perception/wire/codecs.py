@@ -102,8 +102,10 @@ def encode_array(name: str, array: Array, codec: Codec) -> tuple[Part, Buffer]:
         payload: Buffer = lengths.tobytes() + values.tobytes()
     else:
         payload = flat.view(np.uint8).data
-    if codec.endswith("zlib"):
+    if codec == "rle+zlib":
         payload = zlib.compress(payload, ZLIB_LEVEL)
+    elif codec == "zlib":
+        payload = _deflate_noise(payload)
     return Part(name, dtype, array.shape, codec, len(payload), runs), payload
 
 
@@ -142,6 +144,15 @@ def run_lengths(flat: Array) -> tuple[npt.NDArray[np.uint16], Array]:
         lengths = np.full(len(values), MAX_RUN)
         lengths[np.cumsum(pieces) - 1] = rests
     return lengths.astype("<u2"), values
+
+
+def _deflate_noise(payload: Buffer) -> bytes:
+    """Maps that go through plain zlib are those without repetitions, such as confidence.
+
+    Not searching for any takes 0.58 of the time and 1.04 of the bytes (1024x512: 1.7 ms against 2.9).
+    """
+    stream = zlib.compressobj(ZLIB_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
+    return stream.compress(payload) + stream.flush()
 
 
 def _inflate(name: str, payload: Buffer, size: int) -> bytes:

@@ -49,6 +49,12 @@ def is_loopback(endpoint: str) -> bool:
         return False
 
 
+def ipc_file(endpoint: str) -> Path | None:
+    """The file of an ipc endpoint; None for others and for abstract names (``ipc://@name``)."""
+    path = endpoint.removeprefix("ipc://")
+    return None if path == endpoint or path.startswith("@") else Path(path)
+
+
 def bind(socket: zmq.Socket[bytes], endpoint: str, *, insecure: bool) -> str:
     """Bind a socket and return the endpoint as it was bound (a port of ``*`` becomes a number).
 
@@ -56,13 +62,13 @@ def bind(socket: zmq.Socket[bytes], endpoint: str, *, insecure: bool) -> str:
         ConfigError: not an endpoint, or reachable from other machines without ``insecure``.
         EndpointError: in use, or not an address of this machine.
     """
-    transport = transport_of(endpoint)
+    transport_of(endpoint)
     if not insecure and not is_loopback(endpoint):
         raise ConfigError(
             f"{endpoint!r} can be reached from other machines, and the stream is neither encrypted nor restricted. "
             "Bind 127.0.0.1 or an ipc:// path, or say --insecure."
         )
-    path = Path(endpoint[len("ipc://") :]) if transport == "ipc" and not endpoint.startswith("ipc://@") else None
+    path = ipc_file(endpoint)
     if path is not None:
         _clear_stale(endpoint, path)
     socket.setsockopt(zmq.IPV6, int("[" in endpoint))
