@@ -41,7 +41,7 @@ LINGER_MS = 1000  # 0 loses the last messages (measured)
 PATIENCE_S = 5.0  # with policy wait, how long one send waits for a stalled subscriber
 FAREWELL_S = 1.0  # for subscribers to read the end and leave
 PERIOD_S = 1.0  # of status and meta
-SETTLE_S = 0.05  # the subscriptions of one peer arrive together; this much silence says they are all here
+SETTLE_S = 0.1  # the subscriptions of one peer arrive together; this much silence says they are all here
 FPS_WINDOW_S = 2.0
 
 

@@ -1,0 +1,144 @@
+"""``roadcast sub`` against a publisher in another thread."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+
+import numpy as np
+import pytest
+from scenes import SPEC, make_scene
+
+from perception.cli.main import main
+from perception.ledger import Ledger
+from perception.publisher import Publisher
+
+PATIENCE = 20.0
+
+
+def watch(arguments, capsys, scenes, *, spoil=None) -> tuple[int, str, str]:
+    """Run ``roadcast sub`` against a node that publishes these scenes; (exit code, stdout, stderr)."""
+    ledger = Ledger()
+    publisher = Publisher(
+        "tcp://127.0.0.1:*", stream="front", ledger=ledger, spec=SPEC, engine="recorded", policy="wait"
+    )
+    codes: list[int] = []
+    command = ["sub", publisher.endpoint, "--timeout", str(PATIENCE), *arguments]
+    thread = threading.Thread(target=lambda: codes.append(main(command)))
+    thread.start()
+    with publisher:
+        publisher.wait_for_subscribers(1, PATIENCE)
+        for scene in scenes:
+            ledger.capture(scene.frame.number)
+            if spoil is not None:
+                spoil(publisher, ledger)
+            publisher.publish(scene)
+    thread.join(PATIENCE)
+    output = capsys.readouterr()
+    return codes[0], output.out, output.err
+
+
+def test_a_line_per_message_and_a_summary(capsys):
+    code, out, err = watch([], capsys, [make_scene(k) for k in range(4)])
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert sum("front/labels" in line for line in lines) == 4
+    assert sum("2 objects" in line for line in lines) == 4
+    assert " 4 frames" in lines[-1]
+    assert "lost 0 messages" in lines[-1]
+
+
+def test_json_lines_and_a_limit(capsys):
+    code, out, _ = watch(["--json", "--kind", "objects", "--count", "2"], capsys, [make_scene(k) for k in range(4)])
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [row["kind"] for row in rows] == ["objects", "objects", "summary"]
+    assert [row["frame"] for row in rows[:2]] == [0, 1]
+    assert rows[0]["objects"][0]["class_id"] == 13
+
+
+def test_an_audit_of_a_good_stream_finds_nothing(capsys):
+    code, out, err = watch(["--audit", "--kind", "all"], capsys, [make_scene(k) for k in range(5)])
+    assert (code, err) == (0, "")
+    assert out.endswith("audit: everything adds up\n")
+
+
+def wrong_class(scene):
+    labels = scene.segmentation.labels.copy()
+    labels[labels == 13] = 14
+    return dataclasses.replace(scene, segmentation=dataclasses.replace(scene.segmentation, labels=labels))
+
+
+def wrong_area(scene):
+    return dataclasses.replace(scene, instances=dataclasses.replace(scene.instances, areas=np.array([1, 1], np.int32)))
+
+
+def stray_id(scene):
+    ids = scene.instances.ids.copy()
+    ids[-1, -1] = 77
+    return dataclasses.replace(scene, instances=dataclasses.replace(scene.instances, ids=ids))
+
+
+def missing_time(scene):
+    return dataclasses.replace(scene, latency=dataclasses.replace(scene.latency, mark_ns=scene.latency.mark_ns - 10**9))
+
+
+@pytest.mark.parametrize(
+    ("edit", "finding"),
+    [
+        (wrong_class, "object 1 is class 13"),
+        (wrong_area, "has area 1"),
+        (stray_id, "ids [77]"),
+        (missing_time, "add up to"),
+    ],
+)
+def test_an_audit_says_what_is_wrong(edit, finding, capsys):
+    code, _, err = watch(["--audit"], capsys, [edit(make_scene(k)) for k in range(2)])
+    assert code == 1
+    assert finding in err
+
+
+def test_an_audit_misses_a_message_that_was_never_received(capsys):
+    def skip(publisher, ledger):
+        if ledger.entry().captured == 2:
+            publisher._outlet._seq["labels"] += 3
+
+    code, _, err = watch(["--audit"], capsys, [make_scene(k) for k in range(3)], spoil=skip)
+    assert code == 1
+    assert "seq 4 follows 0; 3 lost" in err
+
+
+def test_an_audit_misses_frames_that_no_drop_explains(capsys):
+    code, _, err = watch(["--audit"], capsys, [make_scene(k) for k in (0, 1, 5)])
+    assert code == 1
+    assert "3 frames are missing in between, and the ledger counts 0 dropped" in err
+
+
+def test_an_audit_sees_frames_that_never_landed(capsys):
+    def leave_open(_, ledger):
+        ledger.capture(1000 + ledger.entry().captured)
+
+    code, _, err = watch(["--audit"], capsys, [make_scene(0)], spoil=leave_open)
+    assert code == 1
+    assert "1 frames are still in flight at the end" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["tcp://127.0.0.1:1", "--timeout", "0.2"], 3),
+        (["ipc:///nowhere", "--timeout", "0.2"], 3),
+        (["five", "--timeout", "0.2"], 2),
+        (["tcp://127.0.0.1:1", "--kind", "dreams"], 2),
+        (["tcp://127.0.0.1:1", "--stream", "a/b"], 2),
+        (["tcp://127.0.0.1:1", "--count", "0"], 2),
+        (["tcp://127.0.0.1:1", "--timeout", "-1"], 2),
+        (["tcp://127.0.0.1:1", "--timeout", "nan"], 2),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(arguments, code, capsys):
+    assert main(["sub", *arguments]) == code
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1
+    assert errors[0]
