@@ -5,6 +5,8 @@ The centre of pixel (0, 0) is (0.0, 0.0), so the left edge of an image lies at -
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from perception.types import Size
 
 Affine = tuple[float, float, float, float, float, float]  # row-major 2x3
@@ -25,6 +27,7 @@ def apply_affine(affine: Affine, x: float, y: float) -> tuple[float, float]:
     return a * x + b * y + c, d * x + e * y + f
 
 
+@lru_cache(maxsize=64)  # asked for every frame
 def fit_size(source_size: Size, pixels: int, multiple: int = 32) -> Size:
     """The (w, h) in multiples of ``multiple`` nearest to the source's aspect ratio with about ``pixels`` pixels.
 

@@ -68,8 +68,9 @@ class OnnxRuntimeEngine:
         return self._checked(frames, arrays)
 
     def _run_on_gpu(self, frames: Batch) -> Outputs:
+        contiguous = np.ascontiguousarray(frames)  # the binding may point into it: it has to outlive the run
         binding = self._session.io_binding()
-        binding.bind_cpu_input(INPUT, np.ascontiguousarray(frames))
+        binding.bind_cpu_input(INPUT, contiguous)
         for name in self.spec.outputs:
             binding.bind_output(name, "cpu")
         self._session.run_with_iobinding(binding)

@@ -17,6 +17,7 @@ from onnx import TensorProto
 
 from perception.classes import CITYSCAPES
 from perception.engines import auto, contract
+from perception.engines import onnxruntime as onnxruntime_engine
 from perception.engines.contract import read_spec
 from perception.engines.onnx_file import read_header
 from perception.engines.onnxruntime import OnnxRuntimeEngine
@@ -56,6 +57,38 @@ def test_impossible_options_are_refused(options: dict[str, object], model: Path)
 def test_cuda_is_refused_where_there_is_none(model: Path) -> None:
     with pytest.raises(EngineUnavailable, match="CUDA"):
         open_engine("onnxruntime", model, device="cuda")
+
+
+class _WithoutGpu:
+    """A session of a GPU build of ONNX Runtime on a machine whose CUDA does not load."""
+
+    def get_providers(self) -> list[str]:
+        return ["CPUExecutionProvider"]
+
+
+def test_a_cuda_provider_that_does_not_load_is_reported(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime_engine, "offers_cuda", lambda: True)
+    monkeypatch.setattr(onnxruntime_engine, "_session", lambda *_: _WithoutGpu())
+    engine = open_engine("onnxruntime", model)
+    assert "it has a CUDA provider, but that does not load here" in engine.reason
+    engine.close()
+    with pytest.raises(EngineUnavailable, match="does not load here"):
+        open_engine("onnxruntime", model, device="cuda")
+
+
+def test_bound_inputs_and_outputs_give_the_same_answers(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = onnxruntime_engine._session
+    monkeypatch.setattr(onnxruntime_engine, "_session", lambda *args: opened(*args[:3], ["CPUExecutionProvider"]))
+    monkeypatch.setattr(onnxruntime_engine, "CUDA", "CPUExecutionProvider")  # the GPU's way of running, on the CPU
+    engine = OnnxRuntimeEngine(model, device="auto")
+    assert engine.on_gpu
+    frames = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)[:, ::2]
+    labels, confidence = tiny_model.expected(frames)
+    outputs = engine.submit(frames).result()
+    engine.submit(255 - frames).result()
+    np.testing.assert_array_equal(outputs["labels"], labels)
+    np.testing.assert_array_equal(outputs["confidence"], confidence)
+    engine.close()
 
 
 def test_auto_takes_onnxruntime_without_openvino_and_says_so(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perception.geometry import apply_affine, fit_size, resize_affine
@@ -14,14 +14,16 @@ sides = st.integers(1, 8192)
 sizes = st.tuples(sides, sides)
 
 
-@given(source=sizes, pixels=st.integers(1, 4_000_000), multiple=st.sampled_from([1, 8, 16, 32, 64]))
-def test_a_fitted_size_keeps_the_multiple_and_the_budget(source: tuple[int, int], pixels: int, multiple: int) -> None:
+@settings(deadline=None)
+@given(source=sizes, multiple=st.sampled_from([8, 16, 32, 64]), cells=st.integers(16, 2000))
+def test_a_fitted_size_keeps_the_multiple_and_the_budget(source: tuple[int, int], multiple: int, cells: int) -> None:
+    pixels = cells * multiple * multiple
     width, height = fit_size(source, pixels, multiple)
     assert width > 0
     assert height > 0
     assert width % multiple == 0
     assert height % multiple == 0
-    assert width * height <= max(1.6 * pixels, multiple * multiple)
+    assert 0.5 * pixels <= width * height <= 1.5 * pixels
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,7 @@ def test_known_sizes(source: tuple[int, int], pixels: int, size: tuple[int, int]
     assert fit_size(source, pixels) == size
 
 
+@settings(deadline=None)
 @given(size=sizes, source=sizes)
 def test_corners_map_to_corners(size: tuple[int, int], source: tuple[int, int]) -> None:
     affine = resize_affine(size, source)
@@ -47,6 +50,7 @@ def test_corners_map_to_corners(size: tuple[int, int], source: tuple[int, int]) 
     assert apply_affine(affine, size[0] - 0.5, size[1] - 0.5) == pytest.approx((source[0] - 0.5, source[1] - 0.5))
 
 
+@settings(deadline=None)
 @given(size=sizes, source=sizes, x=st.floats(-10, 9000), y=st.floats(-10, 9000))
 def test_there_and_back_again(size: tuple[int, int], source: tuple[int, int], x: float, y: float) -> None:
     there = apply_affine(resize_affine(size, source), x, y)
