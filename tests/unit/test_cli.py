@@ -1,0 +1,95 @@
+"""The command line before any command runs: help, version, wrong flags, missing parts, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+import pytest
+
+from perception import __version__
+from perception.cli import main as roadcast
+from perception.cli import run
+from perception.config import RULES
+from perception.errors import ModelError, SourceError
+
+
+def failing(error: BaseException) -> object:
+    def command(args: argparse.Namespace) -> int:  # noqa: ARG001
+        raise error
+
+    return command
+
+
+def test_every_setting_has_a_flag() -> None:
+    parser = roadcast.make_parser()
+    args = parser.parse_args(["run", "drive.mp4"])
+    assert set(RULES) <= set(vars(args))
+    assert set(run.FLAGS) == set(RULES) - {"source", "insecure"}
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_and_version_are_on_stdout(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        roadcast.main(argv)
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert (f"roadcast {__version__}" if argv == ["--version"] else "usage: roadcast") in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "required: COMMAND"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["run", "drive.mp4", "--fast"], "unrecognized arguments: --fast"),
+        (["run", "drive.mp4", "--frame", "3"], "unrecognized arguments: --frame 3"),  # no abbreviations
+        (["run", "drive.mp4", "--frames"], "expected one argument"),
+        (["run", "drive.mp4", "--frames", "-1"], "--frames must be a whole number"),
+    ],
+)
+def test_wrong_flags_are_one_line_and_exit_2(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert roadcast.main(argv) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("roadcast: error: ")
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ModelError("no such model"), 2, "roadcast: error: no such model\n"),
+        (SourceError("camera gone"), 3, "roadcast: error: camera gone\n"),
+        (ModuleNotFoundError("No module named 'cv2'", name="cv2"), 2, "pip install 'roadcast[node]'"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_errors_become_a_line_and_an_exit_code(
+    error: BaseException,
+    code: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(run, "run", failing(error))
+    assert roadcast.main(["run", "drive.mp4"]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "run", failing(ModuleNotFoundError("No module named 'tpying'", name="tpying")))
+    with pytest.raises(ModuleNotFoundError):
+        roadcast.main(["run", "drive.mp4"])
+
+
+def test_the_parser_loads_nothing_heavy() -> None:
+    script = (
+        "import sys; from perception.cli.main import make_parser; make_parser();"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    heavy = {"cv2", "av", "onnxruntime", "openvino", "tensorflow", "keras", "training"}
+    assert not heavy & set(done.stdout.split())
