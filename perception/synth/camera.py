@@ -16,7 +16,8 @@ from perception.synth.chance import Floats
 NEAR = 0.5  # metres in front of the camera where geometry is cut off
 SUBPIXEL = 4  # fractional bits of a point handed to OpenCV's drawing functions
 
-Matrix = tuple[float, ...]  # nine numbers, row-major 3x3
+Matrix = tuple[float, float, float, float, float, float, float, float, float]  # row-major 3x3
+Vector = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +54,26 @@ class Camera:
         """Distance of one world point along the optical axis."""
         return (x - self.x) * self.sin + (z - self.z) * self.cos
 
-    def plane(self, origin: Floats, along: Floats, down: Floats) -> Matrix:
+    def view_point(self, x: float, z: float) -> tuple[float, float]:
+        """Metres right of the camera and ahead of it, of one world point."""
+        dx, dz = x - self.x, z - self.z
+        return (dx * self.cos - dz * self.sin) * self.hand, dx * self.sin + dz * self.cos
+
+    def plane(self, origin: Vector, along: Vector, down: Vector) -> Matrix:
         """The homography from plane coordinates (u, v) to pixels, of the points ``origin + u along + v down``.
 
-        Each argument is a world vector (3,); ``origin`` a point. Row-major 3x3.
+        Each argument is a world vector; ``origin`` a point. Row-major 3x3.
         """
-        columns = []
-        for vector, point in ((along, 0.0), (down, 0.0), (origin, 1.0)):
-            dx, dy, dz = (float(v) - point * c for v, c in zip(vector, (self.x, self.y, self.z)))
-            right = (dx * self.cos - dz * self.sin) * self.hand
-            depth = dx * self.sin + dz * self.cos
-            columns.append((self.focal * right + self.center_x * depth, self.horizon * depth - self.focal * dy, depth))
-        (a, d, g), (b, e, h), (c, f, i) = columns
+        a, d, g = self._image_of(*along)
+        b, e, h = self._image_of(*down)
+        c, f, i = self._image_of(origin[0] - self.x, origin[1] - self.y, origin[2] - self.z)
         return a, b, c, d, e, f, g, h, i
+
+    def _image_of(self, dx: float, dy: float, dz: float) -> Vector:
+        """Homogeneous pixel coordinates of a direction."""
+        right = (dx * self.cos - dz * self.sin) * self.hand
+        depth = dx * self.sin + dz * self.cos
+        return self.focal * right + self.center_x * depth, self.horizon * depth - self.focal * dy, depth
 
 
 def inverted(m: Matrix) -> Matrix | None:

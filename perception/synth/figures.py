@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from perception.synth.chance import Dice, Floats
-from perception.synth.shapes import EMISSIVE, ROWS, Mesh, Model, Point, Sculptor
+from perception.synth.shapes import EMISSIVE, ROWS, Mesh, Model, Point, Sculptor, circle
 
 SKIN, HAIR, TOP, SLEEVE, LEGS, SHOES, EXTRA, FRAME, TYRE, METAL = range(10)
 LAMP_FRONT, LAMP_REAR = EMISSIVE, EMISSIVE + 1
@@ -24,7 +24,7 @@ CLOTHES = (
 @lru_cache(maxsize=256)
 def walker(phase: int, sideways: bool, build: int) -> Model:
     """A person 1.75 m tall in one pose of walking; phase -1 stands. ``build`` 0..3 adds coat, bag or skirt."""
-    levels = [(22.0, _walker(phase, sideways, build, fine=True)), (0.0, _walker(phase, sideways, build, fine=False))]
+    levels = [(26.0, _walker(phase, sideways, build, fine=True)), (0.0, _walker(phase, sideways, build, fine=False))]
     return Model(tuple(levels), 1.75, 0.3, 0.3)
 
 
@@ -60,7 +60,8 @@ def _walker(phase: int, sideways: bool, build: int, *, fine: bool) -> Mesh:
         _arm(s, close, swing, sideways, wide)
         s.capsule((0.0, 1.42, 0.0), 0.055, (0.0, 1.52, 0.0), 0.055, SKIN)
     s.capsule((0.0, 1.58, 0.0), 0.095, (0.015 if sideways else 0.0, 1.65, 0.0), 0.10, SKIN)
-    s.capsule((-0.02 if sideways else 0.0, 1.655, 0.0), 0.10, (-0.02 if sideways else 0.0, 1.68, 0.0), 0.095, HAIR)
+    if fine:
+        s.capsule((-0.02 if sideways else 0.0, 1.655, 0.0), 0.10, (-0.02 if sideways else 0.0, 1.68, 0.0), 0.095, HAIR)
     return s.mesh()
 
 
@@ -77,21 +78,32 @@ def _arm(s: Sculptor, side: float, swing: float, sideways: bool, wide: float) ->
 @lru_cache(maxsize=64)
 def rider(phase: int, motor: bool, ahead: bool) -> Model:
     """Somebody on a bicycle or motorcycle, seen from behind or (``ahead``) from the front."""
+    levels = ((30.0, _rider(phase, motor, ahead, fine=True)), (0.0, _rider(phase, motor, ahead, fine=False)))
+    return Model(levels, 1.8, 0.36, 0.3)
+
+
+def _rider(phase: int, motor: bool, ahead: bool, *, fine: bool) -> Mesh:
     turn = round(math.sin(2 * math.pi * phase / PHASES), 6)
     s = Sculptor()
     seat = 0.86 if motor else 0.98
     for side in (-1.0, 1.0):
         pedal = 0.28 if motor else 0.36 + 0.15 * turn * side
         knee_x = side * (0.27 if motor else 0.15)
+        if not fine:
+            s.capsule((side * 0.1, seat, 0.0), 0.10, (side * 0.16, pedal, 0.0), 0.07, LEGS)
+            continue
         s.capsule((side * 0.1, seat, 0.0), 0.10, (knee_x, pedal + 0.36, 0.0), 0.08, LEGS)
         s.capsule((knee_x, pedal + 0.36, 0.0), 0.072, (side * 0.16, pedal, 0.0), 0.055, LEGS)
         s.capsule((side * 0.16, pedal, 0.0), 0.055, (side * 0.17, pedal - 0.03, 0.0), 0.05, SHOES)
     shoulder = seat + 0.50
     for side in (-1.0, 1.0):
+        if not fine:
+            s.capsule((side * 0.2, shoulder - 0.04, 0.0), 0.06, (side * 0.29, seat + 0.18, 0.0), 0.05, SLEEVE)
+            continue
         s.capsule((side * 0.2, shoulder - 0.04, 0.0), 0.062, (side * 0.32, shoulder - 0.28, 0.0), 0.052, SLEEVE)
         s.capsule((side * 0.32, shoulder - 0.28, 0.0), 0.05, (side * 0.27, seat + 0.16, 0.0), 0.045, SLEEVE)
     s.capsule((0.0, seat + 0.02, 0.0), 0.165, (0.0, shoulder - 0.08, 0.0), 0.185, TOP)
-    if not motor:
+    if not motor and fine:
         s.capsule((0.0, shoulder + 0.04, 0.0), 0.06, (0.0, shoulder + 0.12, 0.0), 0.06, SKIN)
     head = shoulder + 0.22
     s.capsule((0.0, head, 0.0), 0.10, (0.0, head + 0.06, 0.0), 0.10, SKIN if ahead and not motor else HAIR)
@@ -100,12 +112,28 @@ def rider(phase: int, motor: bool, ahead: bool) -> Model:
         s.capsule((0.0, head - 0.04, 0.0), 0.12, (0.0, head + 0.06, 0.0), 0.13, EXTRA)
         if ahead:
             s.capsule((-0.06, head + 0.02, 0.0), 0.05, (0.06, head + 0.02, 0.0), 0.05, HAIR)
-    return Model(((0.0, s.mesh()),), 1.8, 0.36, 0.3)
+    return s.mesh()
 
 
 @lru_cache(maxsize=8)
 def bicycle(style: int) -> Model:
     """A bicycle along its z axis; wheels are closed discs of spokes, as annotators outline them."""
+    s = Sculptor()
+    for z in (-0.53, 0.53):
+        s.face([(0.0, 0.345 + 0.345 * a, z + 0.345 * b) for a, b in circle(6)], TYRE, sheet=True)
+        s.face(((-0.03, 0.0, z), (0.03, 0.0, z), (0.03, 0.69, z), (-0.03, 0.69, z)), TYRE, sheet=True)
+    s.face(((0.0, 0.3, -0.1), (0.0, 0.36, -0.1), (0.0, 0.86, 0.4), (0.0, 0.8, -0.25)), FRAME, sheet=True)
+    s.face(((-0.28, 0.96, 0.33), (0.28, 0.96, 0.33), (0.28, 1.03, 0.33), (-0.28, 1.03, 0.33)), METAL, sheet=True)
+    _bicycle_lamps(s)
+    return Model(((24.0, _fine_bicycle(style)), (0.0, s.mesh())), 1.03, 0.3, 0.88)
+
+
+def _bicycle_lamps(s: Sculptor) -> None:
+    s.lamp((0.0, 0.66, -0.7), LAMP_REAR, 0.10)
+    s.lamp((0.0, 0.85, 0.45), LAMP_FRONT, 0.13)
+
+
+def _fine_bicycle(style: int) -> Mesh:
     s = Sculptor()
     s.around((0.0, 0.0, 0.0))
     radius = 0.345
@@ -127,9 +155,8 @@ def bicycle(style: int) -> Model:
     if style % 2:
         s.box((-0.16, 0.66, -0.66), (0.16, 0.84, -0.42), EXTRA)
     s.face(((-0.04, 0.62, -0.7), (0.04, 0.62, -0.7), (0.04, 0.70, -0.7), (-0.04, 0.70, -0.7)), LAMP_REAR, True)
-    s.lamp((0.0, 0.66, -0.7), LAMP_REAR, 0.10)
-    s.lamp((0.0, 0.85, 0.45), LAMP_FRONT, 0.13)
-    return Model(((0.0, s.mesh()),), 1.03, 0.3, 0.88)
+    _bicycle_lamps(s)
+    return s.mesh()
 
 
 def _tube(y0: float, z0: float, y1: float, z1: float, r: float) -> list[Point]:

@@ -19,8 +19,9 @@ def post(height: int, thick: int) -> Model:
     s = Sculptor()
     tall, r = height / 10, thick / 200
     s.face(((-r, 0.0, 0.0), (r, 0.0, 0.0), (r, tall, 0.0), (-r, tall, 0.0)), STEEL, True)
+    coarse = s.mesh()
     s.face(((r * 0.2, 0.0, -0.001), (r, 0.0, -0.001), (r, tall, -0.001), (r * 0.2, tall, -0.001)), DARK, True)
-    return Model(((0.0, s.mesh()),), tall, r, r)
+    return Model(((60.0, s.mesh()), (0.0, coarse)), tall, r, r)
 
 
 @lru_cache(maxsize=8)

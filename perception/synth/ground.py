@@ -20,6 +20,7 @@ from perception.types import Image
 START = 1.6  # metres before the camera where the ground begins
 TILE = 512  # pixels of the grain's tile
 PER_METRE = 28.0
+FINE_LAYER = 3  # kerbs, lawns, mended places and markings; what lies below them is never left out
 CONTACT = 0.42  # brightness under a vehicle
 
 
@@ -30,25 +31,32 @@ def draw_ground(canvas: Canvas, camera: Camera, light: Light, route: Route, cell
     table = np.concatenate([cell.ground for cell in cells])
     table = table[(table[:, 4] > camera.z + START)]
     table = table[np.argsort(table[:, 0], kind="stable")]
-    _, d0, d1, z0, z1, y0, y1, *color, label = table.T
+    d0, d1, z0, z1, y0, y1 = table.T[1:7]
     z0 = np.maximum(z0, camera.z + START)
     d = np.stack((d0, d1, d1, d0), axis=1)
     z = np.stack((z0, z0, z1, z1), axis=1)
     y = np.stack((y0, y1, y1, y0), axis=1)
     x, z = route.corners(d, z)
     right, up, depth = camera.view(x, y, z)
+    px, py = camera.project(right, up, np.maximum(depth, NEAR))
+    seen = (
+        (px.max(axis=1) > 0) & (px.min(axis=1) < camera.width) & (py.max(axis=1) > 0) & (py.min(axis=1) < camera.height)
+    )
+    seen &= (table[:, 0] < FINE_LAYER) | (py.max(axis=1) - py.min(axis=1) > 0.4)  # lines too thin to be seen
+    points = to_fixed(px[seen], py[seen])
+    colors = _tinted(light, depth[seen], table[seen])
+    for outline, color in zip(points, colors):
+        cv2.fillConvexPoly(canvas, outline, color, cv2.LINE_8, SUBPIXEL)
+
+
+def _tinted(light: Light, depth: Floats, table: Floats) -> list[list[float]]:
     middle = np.maximum(depth, NEAR).min(axis=1) * 0.5 + depth.max(axis=1) * 0.5
     up_facing = np.full(len(table), max(0.0, light.sun[1]))
     far = np.full(len(table), 1e6)  # our own headlights come with the grain, so that they fall off smoothly
-    power = light.power(far, up_facing)
     veil = light.veil(middle)[:, None]
-    tint = np.minimum(np.stack(color, axis=1) * power, 255.0) * (1 - veil) + np.array(light.fog) * veil
-    rows = np.concatenate((np.floor(tint), label[:, None]), axis=1).tolist()
-    px, py = camera.project(right, up, np.maximum(depth, NEAR))
-    points = to_fixed(px, py)
-    seen = (px.max(axis=1) > 0) & (px.min(axis=1) < camera.width) & (py.max(axis=1) > 0)
-    for k in np.flatnonzero(seen).tolist():
-        cv2.fillConvexPoly(canvas, points[k], rows[k], cv2.LINE_8, SUBPIXEL)
+    tint = np.minimum(table[:, 7:10] * light.power(far, up_facing), 255.0) * (1 - veil) + np.array(light.fog) * veil
+    rows: list[list[float]] = np.concatenate((np.floor(tint), table[:, 10:]), axis=1).tolist()
+    return rows
 
 
 class Relief:
@@ -76,7 +84,7 @@ class Relief:
         if height < 4:
             return
         size = width // 2, (height + 1) // 2
-        plane = camera.plane(np.zeros(3), np.array((1 / PER_METRE, 0, 0)), np.array((0, 0, 1 / PER_METRE)))
+        plane = camera.plane((0.0, 0.0, 0.0), (1 / PER_METRE, 0.0, 0.0), (0.0, 0.0, 1 / PER_METRE))
         inverse = inverted(plane)
         assert inverse is not None  # the camera is above the ground
         matrix = np.array(inverse).reshape(3, 3)

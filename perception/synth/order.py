@@ -9,6 +9,7 @@ import numpy as np
 from perception.synth.solids import Box
 
 Span = tuple[float, float]
+SLACK = 0.05  # metres by which two boxes may overlap and still count as side by side
 
 
 def painters_order(boxes: Sequence[Box], spans: Sequence[Span], eye: tuple[float, float]) -> list[int]:
@@ -21,29 +22,27 @@ def painters_order(boxes: Sequence[Box], spans: Sequence[Span], eye: tuple[float
     if not boxes:
         return []
     table = np.array(boxes)
-    d0, d1, z0, z1 = table.T
-    left, right = np.array(spans).T
-    start = np.lexsort((np.arange(len(boxes)), -z1))
+    # By far end first. This settles every pair of which one lies wholly before the other along the street.
+    start = np.lexsort((np.arange(len(boxes)), -table[:, 3]))
+    d0, d1, z0, z1 = table[start].T
+    left, right = np.array(spans)[start].T
     shared = (left[:, None] < right[None]) & (left[None] < right[:, None])
-    slack = 0.05
-    nearer_z = z1[:, None] <= z0[None] + slack  # [i, j]: i lies wholly before j
-    inside = (d0[:, None] >= d1[None] - slack) & (d1[None] <= eye[0]) | (d1[:, None] <= d0[None] + slack) & (
-        d0[None] >= eye[0]
-    )
-    overlap_z = ~(nearer_z | nearer_z.T)
-    in_front = shared & (nearer_z | (overlap_z & inside))
-    np.fill_diagonal(in_front, False)
-    front, back = np.nonzero(in_front)
+    apart = (z1[:, None] <= z0[None] + SLACK) | (z1[None] <= z0[:, None] + SLACK)
+    right_of = (d1[None] <= d0[:, None] + SLACK) & (d1[None] <= eye[0])  # [i, j]: i between j and the eye
+    left_of = (d1[:, None] <= d0[None] + SLACK) & (d0[None] >= eye[0])
+    front, back = np.nonzero(shared & ~apart & (right_of | left_of))
     before: list[list[int]] = [[] for _ in boxes]
     for i, j in zip(front.tolist(), back.tolist()):
-        before[i].append(j)
-    return _topological(start.tolist(), before)
+        if i != j:
+            before[i].append(j)
+    return start[_topological(before)].tolist()
 
 
-def _topological(start: list[int], before: list[list[int]]) -> list[int]:
-    seen = [False] * len(start)
+def _topological(before: list[list[int]]) -> list[int]:
+    """The numbers 0, 1, ... as near to this order as having each after those in its list allows."""
+    seen = [False] * len(before)
     order: list[int] = []
-    for first in start:
+    for first in range(len(before)):
         if seen[first]:
             continue
         seen[first] = True

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from perception.synth.chance import Floats
 
-CORNERS = 12  # corners of a stored polygon; shorter ones repeat their last corner
+ROUND = 12  # corners of a circle
 EMISSIVE = 12  # palette rows from here up shine by themselves
 ROWS = 16  # rows of a palette
 
@@ -25,7 +25,8 @@ Point = tuple[float, float, float]
 class Mesh:
     """F polygons in painter's order within a part; parts are ordered by distance when they are drawn."""
 
-    corners: Floats  # (F, CORNERS, 3)
+    corners: Floats  # (V, 3) of all faces, one after the other
+    sizes: npt.NDArray[np.int64]  # (F,) corners of each face
     normals: Floats  # (F, 3), zero for a sheet that is seen from both sides
     materials: npt.NDArray[np.int64]  # (F,) palette row
     centers: Floats  # (F, 3) centre of the part the face belongs to
@@ -64,7 +65,7 @@ class Sculptor:
         self._inside = inside
 
     def face(self, points: Sequence[Point], material: int, sheet: bool = False) -> None:
-        """A convex polygon of at most CORNERS points; ``sheet`` is visible from both sides."""
+        """A convex polygon; ``sheet`` is visible from both sides."""
         normal = (0.0, 0.0, 0.0) if sheet else _outward(points, self._inside)
         self._faces.append((points, material, normal, len(self._centers) - 1))
 
@@ -102,7 +103,7 @@ class Sculptor:
             for sign in (-1.0, 1.0):
                 self.face([(sign * w, y, z) for z, y, w in profile], side)
 
-    def disc(self, center: Point, radius: float, material: int, axis: str = "x", corners: int = CORNERS) -> None:
+    def disc(self, center: Point, radius: float, material: int, axis: str = "x", corners: int = ROUND) -> None:
         """A round plate across one axis, seen from the side that looks away from ``inside``."""
         points: list[Point] = []
         for c, s in circle(corners):
@@ -125,13 +126,12 @@ class Sculptor:
 
     def mesh(self) -> Mesh:
         """Everything collected so far."""
-        corners = np.empty((len(self._faces), CORNERS, 3))
-        for k, (points, _, _, _) in enumerate(self._faces):
-            corners[k] = [points[min(i, len(points) - 1)] for i in range(CORNERS)]
+        corners = np.array([point for points, _, _, _ in self._faces for point in points], np.float64)
+        sizes = np.array([len(f[0]) for f in self._faces], np.int64)
         normals = np.array([f[2] for f in self._faces], np.float64)
         materials = np.array([f[1] for f in self._faces], np.int64)
         centers = np.array([self._centers[f[3]] for f in self._faces], np.float64)
-        return Mesh(corners, normals, materials, centers, tuple(self._lamps))
+        return Mesh(corners, sizes, normals, materials, centers, tuple(self._lamps))
 
 
 def circle(corners: int) -> list[tuple[float, float]]:

@@ -145,7 +145,7 @@ class Site:
         y: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         """Paint a rectangle of ground, cut into pieces short enough to follow the curve."""
-        count = max(1, round((z[1] - z[0]) / 9.0))
+        count = max(1, round((z[1] - z[0]) / 12.0))
         step = (z[1] - z[0]) / count
         d0, d1 = d[0] * self.side, d[1] * self.side
         for k in range(count):

@@ -57,11 +57,11 @@ class Batch:
 
     def draw(self, canvas: Canvas, index: int) -> None:
         """Paint solid ``index`` of the sequence given."""
-        for face in range(self._starts[index], self._starts[index + 1]):
-            points = self._cut.get(face)
-            cv2.fillConvexPoly(
-                canvas, self._points[face] if points is None else points, self._colors[face], cv2.LINE_8, SUBPIXEL
-            )
+        points, begin, end = self._points, self._begin, self._end
+        for k in range(self._starts[index], self._starts[index + 1]):
+            face = self._order[k]
+            outline = self._cut[face] if face in self._cut else points[begin[face] : end[face]]
+            cv2.fillConvexPoly(canvas, outline, self._colors[k], cv2.LINE_8, SUBPIXEL)
 
     def glows(self) -> list[Glow]:
         """Every lamp that shines towards the camera, nearest last."""
@@ -88,38 +88,39 @@ class Batch:
         return solid.model.height * solid.scale * self._camera.focal / max(NEAR, depth)
 
     def _project(self, meshes: Sequence[Mesh]) -> None:
-        counts = np.array([len(mesh.materials) for mesh in meshes])
-        owner = np.repeat(np.arange(len(meshes)), counts)
+        faces = np.array([len(mesh.sizes) for mesh in meshes])
+        owner = np.repeat(np.arange(len(meshes)), faces)
+        sizes = np.concatenate([mesh.sizes for mesh in meshes])
+        end = np.cumsum(sizes)
+        begin = end - sizes
         at = np.array([solid.at for solid in self._solids])
         heading = np.array([self._facing(solid) for solid in self._solids])
-        scale = np.array([solid.scale for solid in self._solids])[owner]
-        fx, fz = heading[owner, 0], heading[owner, 1]
+        scale = np.array([solid.scale for solid in self._solids])
 
-        def turned(local: Floats, size: Floats | float) -> Floats:
-            """World offsets of local vectors (F, ..., 3)."""
-            tail = (slice(None),) + (None,) * (local.ndim - 2)
-            x, y, z = (local[..., k] * size for k in range(3))
-            return np.stack((x * fz[tail] + z * fx[tail], y, z * fz[tail] - x * fx[tail]))
+        def placed(local: Floats, who: npt.NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+            """World coordinates of local points (N, 3) of the solids ``who``."""
+            size, fx, fz = scale[who], heading[who, 0], heading[who, 1]
+            x, y, z = local[:, 0] * size, local[:, 1] * size, local[:, 2] * size
+            return at[who, 0] + x * fz + z * fx, at[who, 1] + y, at[who, 2] - x * fx + z * fz
 
-        corners = turned(np.concatenate([m.corners for m in meshes]), scale[:, None])
-        normals = turned(np.concatenate([m.normals for m in meshes]), 1.0)
-        centers = turned(np.concatenate([m.centers for m in meshes]), scale)
-        corners += at.T[:, owner, None]
-        centers += at.T[:, owner]
         camera = self._camera
-        sight = corners[0, :, 0] - camera.x, corners[1, :, 0] - camera.y, corners[2, :, 0] - camera.z
-        facing = normals[0] * sight[0] + normals[1] * sight[1] + normals[2] * sight[2]
-        view = camera.view(corners[0], corners[1], corners[2])
-        far, near = view[2].max(axis=1), view[2].min(axis=1)
+        corners = placed(np.concatenate([m.corners for m in meshes]), np.repeat(owner, sizes))
+        local = np.concatenate([m.normals for m in meshes])
+        fx, fz = heading[owner, 0], heading[owner, 1]
+        normals = local[:, 0] * fz + local[:, 2] * fx, local[:, 1], local[:, 2] * fz - local[:, 0] * fx
+        eye = camera.x, camera.y, camera.z
+        facing = sum(n * (c[begin] - e) for n, c, e in zip(normals, corners, eye))
+        view = camera.view(*corners)
+        far, near = np.maximum.reduceat(view[2], begin), np.minimum.reduceat(view[2], begin)
+        part = camera.view(*placed(np.concatenate([m.centers for m in meshes]), owner))[2]
         seen = np.flatnonzero((far > NEAR) & (facing <= 0.0))
-        part = camera.view(centers[0], centers[1], centers[2])[2]
         order = seen[np.lexsort((seen, -part[seen], owner[seen]))]
         self._starts = np.searchsorted(owner[order], np.arange(len(meshes) + 1)).tolist()
-        right, up, depth = (v[order] for v in view)
-        px, py = camera.project(right, up, np.maximum(depth, NEAR))
-        self._points = to_fixed(px, py)
-        self._cut = self._clip(right, up, depth, np.flatnonzero(near[order] < NEAR).tolist())
-        self._colors = self._shade(order, owner[order], normals[:, order], np.maximum(near[order], 0.0))
+        self._order, self._begin, self._end = order.tolist(), begin.tolist(), end.tolist()
+        self._points = to_fixed(*camera.project(view[0], view[1], np.maximum(view[2], NEAR)))
+        self._cut = self._clip(view, order[near[order] < NEAR].tolist())
+        turned = normals[0][order], normals[1][order], normals[2][order]
+        self._colors = self._shade(order, owner[order], turned, np.maximum(near[order], 0.0))
 
     def _facing(self, solid: Solid) -> tuple[float, float]:
         if not solid.card:
@@ -128,25 +129,28 @@ class Batch:
         length = max(1e-6, (dx * dx + dz * dz) ** 0.5)
         return dx / length, dz / length
 
-    def _clip(self, right: Floats, up: Floats, depth: Floats, faces: list[int]) -> dict[int, npt.NDArray[np.int32]]:
+    def _clip(self, view: tuple[Floats, Floats, Floats], faces: list[int]) -> dict[int, npt.NDArray[np.int32]]:
+        """Faces that reach behind the camera, cut at the near plane."""
         cut: dict[int, npt.NDArray[np.int32]] = {}
         for face in faces:
-            points = clipped(np.stack((right[face], up[face], depth[face]), axis=-1))
-            if len(points):
-                cut[face] = to_fixed(*self._camera.project(points[:, 0], points[:, 1], points[:, 2]))
-            else:
-                cut[face] = np.zeros((1, 2), np.int32) - (1 << 14)
+            corners = slice(self._begin[face], self._end[face])
+            points = clipped(np.stack([axis[corners] for axis in view], axis=-1))
+            cut[face] = to_fixed(*self._camera.project(points[:, 0], points[:, 1], points[:, 2]))
         return cut
 
     def _shade(
-        self, order: npt.NDArray[np.int64], owner: npt.NDArray[np.int64], normals: Floats, depth: Floats
+        self,
+        order: npt.NDArray[np.int64],
+        owner: npt.NDArray[np.int64],
+        normals: tuple[Floats, Floats, Floats],
+        depth: Floats,
     ) -> list[list[float]]:
         light = self._light
         materials = np.concatenate([m.materials for m in self._meshes])[order]
         palettes = np.stack([solid.palette for solid in self._solids])
         base = palettes[owner, materials]
         cosine = sum(n * s for n, s in zip(normals, light.sun))
-        flat = ~(np.abs(normals).max(axis=0) > 0)
+        flat = (normals[0] == 0) & (normals[1] == 0) & (normals[2] == 0)
         power = light.power(depth, np.where(flat, 0.45, cosine))
         power *= (1.0 + 0.10 * normals[1])[:, None]  # the sky is brighter than the street
         lit = np.where((materials >= EMISSIVE)[:, None], base * light.lamp, base * power)

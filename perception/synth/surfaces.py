@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from perception.synth.camera import NEAR, SUBPIXEL, Camera, inverted, to_fixed
-from perception.synth.chance import Floats
+from perception.synth.camera import NEAR, SUBPIXEL, Camera, Matrix, inverted, to_fixed
 from perception.synth.light import Light
 from perception.synth.solids import Box, Canvas
 from perception.types import Image
@@ -100,57 +99,76 @@ class CutOut:
 
 def draw_panel(canvas: Canvas, camera: Camera, shader: Shader, panel: Panel) -> None:
     """Paint what is visible of a panel."""
-    ends = np.array((panel.start, panel.end))
-    right, _, depth = camera.view(ends[:, 0], np.zeros(2), ends[:, 1])
-    if depth.max() <= NEAR:
+    edges = _edges(camera, panel)
+    if edges is None:
         return
-    t = [0.0, 1.0]
-    if depth.min() < NEAR:
-        k = int(depth[1] < depth[0])
-        t[k] = k + (1 - 2 * k) * float((NEAR - depth[k]) / (depth[1 - k] - depth[k]))
-    cut = np.array(t)
-    right = right[0] + (right[1] - right[0]) * cut
-    depth = depth[0] + (depth[1] - depth[0]) * cut
-    corners = np.array((panel.high, panel.high, panel.low, panel.low)) - camera.y
-    px, py = camera.project(right[[0, 1, 1, 0]], corners, depth[[0, 1, 1, 0]])
-    x0, x1 = max(0, int(px.min())), min(camera.width, int(px.max()) + 2)
-    y0, y1 = max(0, int(py.min())), min(camera.height, int(py.max()) + 2)
-    if x0 >= x1 or y0 >= y1:
+    (t0, x0, top0, low0, z0), (t1, x1, top1, low1, z1) = edges
+    left, right = max(0, int(min(x0, x1))), min(camera.width, int(max(x0, x1)) + 2)
+    top, low = max(0, int(min(top0, top1))), min(camera.height, int(max(low0, low1)) + 2)
+    if left >= right or top >= low:
         return
-    middle = float(depth[0] + depth[1]) / 2
     height, width = panel.texture.color.shape[:2]
-    across = width * abs(t[1] - t[0]) / max(1.0, float(px.max() - px.min()))
-    down = height / max(1.0, float(py[3] - py[0] + py[2] - py[1]) / 2)
-    shrink = _halvings(across, width), _halvings(down, height)
-    look = shader.look(panel.texture, panel.class_id, shrink, middle, panel.facing)
-    outline = to_fixed(px, py)
+    shrink = (
+        _halvings(width * abs(t1 - t0) / max(1.0, abs(x1 - x0)), width),
+        _halvings(2 * height / max(2.0, low0 - top0 + low1 - top1), height),
+    )
+    look = shader.look(panel.texture, panel.class_id, shrink, (z0 + z1) / 2, panel.facing)
+    outline = to_fixed(np.array((x0, x1, x1, x0)), np.array((top0, top1, low1, low0)))
     if not panel.class_holes:
-        mean = [float(c) for c in look[look.shape[0] // 2, look.shape[1] // 2, :3]]
-        cv2.fillConvexPoly(canvas, outline, (*mean, panel.class_id), cv2.LINE_8, SUBPIXEL)
-    inverse = inverted(camera.plane(*_plane(panel, look)))
-    if inverse is None:
+        mean = look[look.shape[0] // 2, look.shape[1] // 2].tolist()
+        cv2.fillConvexPoly(canvas, outline, mean, cv2.LINE_8, SUBPIXEL)
+    inverse = inverted(_plane(camera, panel, look))
+    if inverse is None or right - left < 3:
         return
-    matrix = np.array(inverse).reshape(3, 3)
-    matrix[:, 2] += matrix[:, 0] * x0 + matrix[:, 1] * y0
-    window = canvas[y0:y1, x0:x1]
+    a, b, c, d, e, f, g, h, i = inverse
+    matrix = np.array(
+        ((a, b, c + a * left + b * top), (d, e, f + d * left + e * top), (g, h, i + g * left + h * top)), np.float64
+    )
+    window = canvas[top:low, left:right]
+    size = right - left, low - top
     if not panel.class_holes:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        cv2.warpPerspective(
-            look, matrix, (x1 - x0, y1 - y0), dst=window, flags=flags, borderMode=cv2.BORDER_TRANSPARENT
-        )
+        cv2.warpPerspective(look, matrix, size, dst=window, flags=flags, borderMode=cv2.BORDER_TRANSPARENT)
         return
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    patch = cv2.warpPerspective(look, matrix, (x1 - x0, y1 - y0), flags=flags, borderValue=(0, 0, 0, 0))
+    patch = cv2.warpPerspective(look, matrix, size, flags=flags, borderValue=(0, 0, 0, 0))
     cv2.copyTo(patch, cv2.extractChannel(patch, 3), window)
     inside = np.zeros(window.shape[:2], np.uint8)
-    cv2.fillConvexPoly(inside, outline - np.array((x0, y0), np.int32) * (1 << SUBPIXEL), (1,), cv2.LINE_8, SUBPIXEL)
+    shifted = outline - np.array((left, top), np.int32) * (1 << SUBPIXEL)
+    cv2.fillConvexPoly(inside, shifted, (1,), cv2.LINE_8, SUBPIXEL)
     window[..., 3][inside > 0] = panel.class_id
+
+
+Edge = tuple[float, float, float, float, float]  # share of the length, column, upper row, lower row, depth
+
+
+def _edges(camera: Camera, panel: Panel) -> tuple[Edge, Edge] | None:
+    """The two upright edges of what lies before the near plane, None where nothing does."""
+    r0, z0 = camera.view_point(*panel.start)
+    r1, z1 = camera.view_point(*panel.end)
+    if max(z0, z1) <= NEAR:
+        return None
+
+    def edge(t: float) -> Edge:
+        depth = max(NEAR, z0 + (z1 - z0) * t)
+        scale = camera.focal / depth
+        x = camera.center_x + (r0 + (r1 - r0) * t) * scale
+        return (
+            t,
+            x,
+            camera.horizon - (panel.high - camera.y) * scale,
+            camera.horizon - (panel.low - camera.y) * scale,
+            depth,
+        )
+
+    cut = (NEAR - z0) / (z1 - z0) if min(z0, z1) < NEAR else 0.0
+    return edge(cut if z0 < NEAR else 0.0), edge(cut if z1 < NEAR else 1.0)
 
 
 def draw_cut_out(canvas: Canvas, camera: Camera, shader: Shader, item: CutOut) -> None:
     """Paint a tree crown or bush."""
-    x, y, z = (np.float64(v) for v in item.at)
-    right, up, depth = (float(v) for v in camera.view(np.asarray(x), np.asarray(y), np.asarray(z)))
+    right, depth = camera.view_point(item.at[0], item.at[2])
+    up = item.at[1] - camera.y
     if depth < 1.2:
         return
     scale = camera.focal / depth
@@ -170,11 +188,13 @@ def draw_cut_out(canvas: Canvas, camera: Camera, shader: Shader, item: CutOut) -
     cv2.copyTo(patch, cv2.extractChannel(patch, 3), canvas[y0:y1, x0:x1])
 
 
-def _plane(panel: Panel, look: Look) -> tuple[Floats, Floats, Floats]:
+def _plane(camera: Camera, panel: Panel, look: Look) -> Matrix:
+    """The homography from pixels of a look to pixels of the screen."""
     height, width = look.shape[:2]
-    along = np.array((panel.end[0] - panel.start[0], 0.0, panel.end[1] - panel.start[1])) / width
-    down = np.array((0.0, panel.low - panel.high, 0.0)) / height
-    return np.array((panel.start[0], panel.high, panel.start[1])) + (along + down) * 0.5, along, down
+    (x0, z0), (x1, z1) = panel.start, panel.end
+    ax, az, dy = (x1 - x0) / width, (z1 - z0) / width, (panel.low - panel.high) / height
+    origin = x0 + ax * 0.5, panel.high + dy * 0.5, z0 + az * 0.5
+    return camera.plane(origin, (ax, 0.0, az), (0.0, dy, 0.0))
 
 
 def _halvings(ratio: float, length: int) -> int:

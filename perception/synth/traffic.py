@@ -38,7 +38,9 @@ class Traffic:
         self._seed, self._route, self._dark = seed, route, dark
         self._streams = _streams(seed, route)
         self._drift = {s.number: Wander(mix(seed, 61, s.number), 5.0, 2.5) for s in self._streams}
-        self._road_user = lru_cache(maxsize=2048)(self._make)
+        self._road_user = lru_cache(maxsize=1024)(self._make)
+        self._place = lru_cache(maxsize=4096)(self._roll)
+        self._crosser = lru_cache(maxsize=64)(self._make_crosser)
 
     def solids(self, t: float, camera: Camera, start: float, end: float) -> list[Solid]:
         """Whatever moves between two places along the street at time ``t``."""
@@ -53,13 +55,17 @@ class Traffic:
         base = self._route.driven(t) if stream.with_eye else stream.speed * t + self._drift[stream.number].value(t)
         first, last = int((start - base) // stream.spacing) - 1, int((end - base) // stream.spacing) + 1
         for k in range(max(first, 1) if stream.with_eye else first, last + 1):
-            dice = Dice(self._seed, 60, stream.number, k)
-            here = dice.chance(1 - stream.missing)
-            z = base + k * stream.spacing + dice.between(-0.22, 0.22) * stream.spacing
+            here, shift = self._place(stream, k)
+            z = base + (k + shift) * stream.spacing
             if stream.with_eye:
                 z += self._drift[stream.number].value(t + 37.0 * k)
             if here and start <= z <= end:
                 yield k, z
+
+    def _roll(self, stream: Stream, k: int) -> tuple[bool, float]:
+        """Whether place k of a stream is taken, and how far it is from its middle, in spacings."""
+        dice = Dice(self._seed, 60, stream.number, k)
+        return dice.chance(1 - stream.missing), dice.between(-0.22, 0.22)
 
     def _make(self, number: int, k: int, users: tuple[str, ...]) -> tuple[str, Model | None, Floats, float, int]:
         dice = Dice(self._seed, 62, number, k)
@@ -124,16 +130,20 @@ class Traffic:
             if index % GROUP != 2:
                 continue
             for k in range(3):
-                dice = Dice(self._seed, 63, index, k)
-                pace, z = dice.between(0.9, 1.5), index * CELL + dice.choice((6.4, 7.6, 26.0))
-                run = (t * pace + dice.between(0, 40)) % (2 * road)
+                pace, place, head_start, build, scale, palette = self._crosser(index, k)
+                z = index * CELL + place
+                run = (t * pace + head_start) % (2 * road)
                 d = -run if run < road else run - 2 * road
                 phase = int((t * STEP_RATE + k / 3) * figures.PHASES) % figures.PHASES
-                body = figures.walker(phase, True, dice.whole(0, 3))
+                body = figures.walker(phase, True, build)
                 track = 2 * ((1 << 36) + index * 8 + k)
                 if start <= z <= end:
-                    scale = dice.between(0.84, 1.08)
-                    yield self._solid(body, d, z, 1.0, figures.clothes(dice), PERSON, track, scale, card=True)
+                    yield self._solid(body, d, z, 1.0, palette, PERSON, track, scale, card=True)
+
+    def _make_crosser(self, index: int, k: int) -> tuple[float, float, float, int, float, Floats]:
+        dice = Dice(self._seed, 63, index, k)
+        pace, place = dice.between(0.9, 1.5), dice.choice((6.4, 7.6, 26.0))
+        return pace, place, dice.between(0, 40), dice.whole(0, 3), dice.between(0.84, 1.08), figures.clothes(dice)
 
 
 def _streams(seed: int, route: Route) -> list[Stream]:

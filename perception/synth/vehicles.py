@@ -35,7 +35,7 @@ def car(style: int) -> Model:
     boot, back, front, hood = ((-0.97, -0.82, 0.16, 0.52), (-0.70, -0.38, 0.10, 0.46), (-0.97, -0.84, 0.12, 0.48),
                                (-0.97, -0.88, 0.20, 0.50), (-0.98, -0.95, 0.48, 0.80))[shape]  # fmt: skip
     levels = []
-    for least, fine in ((26.0, 2), (9.0, 1), (0.0, 0)):
+    for least, fine in ((30.0, 2), (11.0, 1), (0.0, 0)):
         s = Sculptor()
         nose = waist * (0.80 if shape != 3 else 0.92)
         lower = [(-half, clear, width * 0.97), (-half - 0.02, waist * 0.75, width), (-half + 0.10, waist, width * 0.96),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -34,6 +35,7 @@ class Lens:
         y, x = np.mgrid[-1 : 1 : BLOB * 1j, -1 : 1 : BLOB * 1j]
         far = x * x + y * y
         self._blob = np.clip((1.0 - far) / (1.0 + 14.0 * far), 0, 1).astype(np.float32)[..., None]
+        self._halo = lru_cache(maxsize=256)(self._make_halo)
         self._streaks = _streaks(options) if self._rain else None
 
     def reflect(self, canvas: Canvas, horizon: float) -> None:
@@ -69,11 +71,13 @@ class Lens:
                 continue
             reach = min(int(glow.radius * 3) + 1, height // 3)
             x0, x1, y0, y1 = max(0, x - reach), min(width, x + reach + 1), max(0, y - reach), min(height, y + reach + 1)
-            rows = ((np.arange(y0, y1) - y + reach) * (BLOB - 1)) // (2 * reach)
-            columns = ((np.arange(x0, x1) - x + reach) * (BLOB - 1)) // (2 * reach)
-            halo = self._blob[rows[:, None], columns[None]] * np.array(glow.color, np.float32)
+            halo = self._halo(reach, glow.color)
             window = image[y0:y1, x0:x1]
-            cv2.add(window, halo.astype(np.uint8), dst=window)
+            cv2.add(window, halo[y0 - y + reach : y1 - y + reach, x0 - x + reach : x1 - x + reach], dst=window)
+
+    def _make_halo(self, reach: int, color: tuple[float, float, float]) -> Image:
+        at = (np.arange(2 * reach + 1) * (BLOB - 1)) // (2 * reach)
+        return np.asarray(self._blob[at[:, None], at[None]] * np.array(color, np.float32), np.uint8)
 
     def develop(self, image: Image, number: int) -> Image:
         """Blur, rain, noise and tone curve, for this frame."""
