@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from perception.classes import CITYSCAPES, ClassTable
+from perception.errors import ConfigError
 from training.files import write_atomically
 
 
@@ -17,6 +18,9 @@ class ModelCard:
     """Identity, input rule and history of one exported model.
 
     ``facts`` are free: data, licence of the data, scores, date, command.
+
+    Raises:
+        ConfigError: no id, or a pixel budget smaller than the smallest frame.
     """
 
     id: str
@@ -25,6 +29,12 @@ class ModelCard:
     precision: str = "fp32"
     classes: ClassTable = CITYSCAPES
     facts: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.id.strip():
+            raise ConfigError("A model card needs an id.")
+        if self.multiple < 1 or self.pixels < self.multiple**2:
+            raise ConfigError(f"The pixel budget must be at least {self.multiple**2}, got {self.pixels}.")
 
     def metadata(self) -> dict[str, str]:
         """The card as ONNX metadata: strings only."""
@@ -39,7 +49,7 @@ class ModelCard:
 
 
 def write_card(card: ModelCard, model: Path) -> Path:
-    """Write the card of an exported file beside it, as ``<model>.json`` with the file's sha256."""
+    """Write the card of an exported file beside it, as ``<model>.json`` with the file's sha256; return its path."""
     content = {
         "id": card.id,
         "file": model.name,

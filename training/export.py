@@ -7,9 +7,11 @@ confidence are added here. The file's metadata is the model card.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -30,7 +32,8 @@ def export_onnx(model: keras.Model, path: Path, card: ModelCard, *, label_stride
     f16 behind a Cast, which engines fold at load. The file appears whole or not at all.
 
     Raises:
-        ModelError: a layer has no translation, or the stride is neither 1 nor 2.
+        ModelError: a layer has no translation, a weight is not finite, or the stride is neither 1 nor 2.
+        OutputError: the file cannot be written.
     """
     if label_stride not in (1, 2):
         raise ModelError(f"Label stride must be 1 or 2, got {label_stride}.")
@@ -57,7 +60,7 @@ def _assemble(graph: OnnxGraph, card: ModelCard) -> onnx.ModelProto:
         values = numpy_helper.to_array(weight)
         if values.dtype == np.float32 and values.size >= _SMALLEST_HALF_WEIGHT:
             half = f"{weight.name}.f16"
-            weights.append(numpy_helper.from_array(values.astype(np.float16), half))
+            weights.append(numpy_helper.from_array(_halved(values, weight.name), half))
             casts.append(
                 helper.make_node("Cast", [half], [weight.name], name=f"widen_{weight.name}", to=TensorProto.FLOAT)
             )
@@ -74,3 +77,10 @@ def _assemble(graph: OnnxGraph, card: ModelCard) -> onnx.ModelProto:
     model.ir_version = 8
     helper.set_model_props(model, card.metadata())
     return model
+
+
+def _halved(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float16]:
+    largest = float(np.abs(values).max())
+    if not largest <= float(np.finfo(np.float16).max):  # NaN too
+        raise ModelError(f"Weights {name!r} reach {largest:g}, which no f16 holds: the training has diverged.")
+    return values.astype(np.float16)

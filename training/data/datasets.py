@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from perception.errors import ConfigError, SourceError
-from perception.types import Image, LabelMap
-from training.data.taxonomy import LABEL_ID_LIMIT, set_values_from_camvid, train_ids_from_label_ids
+from perception.types import VOID, Image, LabelMap
+from training.data.taxonomy import CAMVID_SETS, LABEL_ID_LIMIT, set_values_from_camvid, train_ids_from_label_ids
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # Drive 0001TP is a place of its own; the other train frames share their drive with val.
@@ -68,7 +69,7 @@ def read_pair(pair: Pair) -> tuple[Image, LabelMap]:
     Raises:
         SourceError: a file cannot be read, the sizes differ, or a label value is unknown.
     """
-    image = cv2.imread(str(pair.image), cv2.IMREAD_COLOR)
+    image = cv2.imread(str(pair.image), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     raw = cv2.imread(str(pair.labels), cv2.IMREAD_UNCHANGED)
     if image is None or raw is None:
         raise SourceError(f"Cannot read {pair.image if image is None else pair.labels} as an image.")
@@ -77,11 +78,11 @@ def read_pair(pair: Pair) -> tuple[Image, LabelMap]:
     return np.asarray(image, np.uint8), _convert(raw, pair)
 
 
-def _convert(raw: npt.NDArray[np.generic], pair: Pair) -> LabelMap:
-    largest = int(np.asarray(raw).max())
-    limit = 12 if pair.kind == "camvid" else LABEL_ID_LIMIT
-    if largest >= limit and largest != 255:
-        raise SourceError(f"Labels {pair.labels} hold the value {largest}; {pair.kind} labels end at {limit - 1}.")
+def _convert(raw: npt.NDArray[Any], pair: Pair) -> LabelMap:
+    limit = len(CAMVID_SETS) + 1 if pair.kind == "camvid" else LABEL_ID_LIMIT
+    unknown = np.asarray(raw)[(raw >= limit) & (raw != VOID)]
+    if unknown.size:
+        raise SourceError(f"Labels {pair.labels} hold the value {unknown[0]}; {pair.kind} labels end at {limit - 1}.")
     table = set_values_from_camvid() if pair.kind == "camvid" else train_ids_from_label_ids()
     return table[np.asarray(raw, np.uint8)]
 

@@ -8,9 +8,11 @@ file cannot run code.
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,18 +62,40 @@ class _Unpickler(pickle.Unpickler):
         return pid
 
 
+# Whatever a pickle or a zip archive that is damaged or hostile may raise while it is read.
+_DAMAGE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RecursionError,
+    StopIteration,
+    TypeError,
+    ValueError,
+)
+
+
 def read_state_dict(path: Path) -> State:
     """All tensors of a ``.pth`` file by name, in either of PyTorch's two file formats.
 
     Raises:
-        ModelError: the file is missing, or not a state dict.
+        ModelError: the file is missing or unreadable, or not a state dict.
     """
     try:
         return _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
     except FileNotFoundError:
         raise ModelError(f"There is no weights file {path}.") from None
-    except (pickle.UnpicklingError, EOFError, struct.error, KeyError, ValueError, TypeError, StopIteration) as error:
-        raise ModelError(f"{path} is not a PyTorch state dict: {error}.") from None
+    except OSError as error:
+        raise ModelError(f"Cannot read the weights file {path}: {error.strerror or error}.") from None
+    except _DAMAGE as error:
+        reason = str(error) or type(error).__name__
+        raise ModelError(f"{path} is not a PyTorch state dict: {reason}.") from None
 
 
 def _read_zip(path: Path) -> State:
@@ -96,17 +120,31 @@ def _read_legacy(path: Path) -> State:
 
 def _read_storage(file: BinaryIO, width: int) -> bytes:
     (length,) = struct.unpack("<q", file.read(8))
-    data = file.read(length * width)
-    if len(data) != length * width:
+    start = file.tell()
+    rest = file.seek(0, io.SEEK_END) - start
+    if not 0 <= length * width <= rest:  # checked first: reading would allocate what a damaged file claims
         raise EOFError("the file ends inside a tensor")
-    return data
+    file.seek(start)
+    return file.read(length * width)
 
 
 def _collect(tree: dict[str, Any], storage: Callable[[str], bytes]) -> State:
-    state: State = {}
-    for name, part in tree.items():
-        if isinstance(part, _Slice):
-            flat = np.frombuffer(storage(part.storage[2]), _DTYPES[part.storage[1]])[part.offset :]
-            strides = tuple(step * flat.itemsize for step in part.strides)
-            state[name] = np.lib.stride_tricks.as_strided(flat, part.shape, strides).copy()
-    return state
+    return {name: _tensor(part, storage) for name, part in tree.items() if isinstance(part, _Slice)}
+
+
+def _tensor(part: _Slice, storage: Callable[[str], bytes]) -> npt.NDArray[Any]:
+    values = np.frombuffer(storage(part.storage[2]), _DTYPES[part.storage[1]])
+    _check_within(part, len(values))
+    flat = values[part.offset :]
+    strides = tuple(step * flat.itemsize for step in part.strides)
+    return np.lib.stride_tricks.as_strided(flat, part.shape, strides).copy()
+
+
+def _check_within(part: _Slice, length: int) -> None:
+    """Raise ValueError unless every element of the tensor lies in its storage, and none is repeated at length."""
+    if len(part.shape) != len(part.strides) or min((part.offset, *part.shape, *part.strides)) < 0:
+        raise ValueError("a tensor has an impossible shape")
+    last = part.offset + sum((size - 1) * step for size, step in zip(part.shape, part.strides))
+    count = math.prod(part.shape)
+    if count and (last >= length or count > length):
+        raise ValueError("a tensor reaches beyond its storage")
