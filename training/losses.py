@@ -16,8 +16,10 @@ from training.data.taxonomy import CLASSES, membership
 
 Tensor = Any  # a tensor of whichever backend Keras runs on
 
-_EPSILON = 1e-6
+_NEVER = -1e9  # added to the logits of classes that a label rules out
 _MEMBERSHIP = membership()
+_SAMPLING = 17  # a prime
+_SMALLEST_SAMPLED = 4096  # pixels; smaller maps are sorted whole
 
 
 def target_sets(labels: Tensor) -> Tensor:
@@ -31,8 +33,7 @@ def set_cross_entropy(targets: Tensor, logits: Tensor, class_weights: npt.NDArra
     For a set of one this is ordinary cross-entropy. ``class_weights`` (19,) weighs a pixel by the mean
     weight of its set's members.
     """
-    allowed = ops.log(ops.maximum(targets, 1e-30))
-    inside = ops.logsumexp(logits + allowed, axis=-1)
+    inside = ops.logsumexp(logits + (1 - targets) * _NEVER, axis=-1)
     valid = ops.max(targets, axis=-1)
     loss = (ops.logsumexp(logits, axis=-1) - inside) * valid
     if class_weights is not None:
@@ -44,17 +45,21 @@ def set_cross_entropy(targets: Tensor, logits: Tensor, class_weights: npt.NDArra
 def hardest_mean(pixel_loss: Tensor, valid: Tensor, share: float) -> Tensor:
     """Mean over the hardest ``share`` of an image's valid pixels: online hard example mining.
 
-    The cut is the image's own quantile, so that it adapts as the network learns (Wu, Shen, van den
-    Hengel 2016, "High-performance Semantic Segmentation Using Very Deep Fully Convolutional Networks").
+    ``pixel_loss`` and ``valid`` (0 or 1) are (B, H, W). The cut is the image's own quantile, so that it
+    adapts as the network learns (Wu, Shen, van den Hengel 2016, "High-performance Semantic Segmentation
+    Using Very Deep Fully Convolutional Networks").
     """
     batch = ops.shape(pixel_loss)[0]
     flat = ops.reshape(pixel_loss, (batch, -1))
     flat_valid = ops.reshape(valid, (batch, -1))
     if share >= 1:
-        return ops.sum(flat) / ops.maximum(ops.sum(flat_valid), 1.0)
-    # A sample of every 16th pixel is enough to place the cut, and sorts 16 times less.
-    sample = ops.sort(ops.stop_gradient(flat)[:, ::16], axis=-1)
-    cut = sample[:, int((1 - share) * (sample.shape[1] or 1)) : int((1 - share) * (sample.shape[1] or 1)) + 1]
+        return ops.sum(flat * flat_valid) / ops.maximum(ops.sum(flat_valid), 1.0)
+    # Every 17th pixel is enough to place the cut; 17 shares no factor with the width, so no column is preferred.
+    step = _SAMPLING if flat.shape[1] is None or flat.shape[1] > _SMALLEST_SAMPLED else 1
+    sample = ops.sort(ops.stop_gradient(ops.where(flat_valid > 0, flat, -1.0))[:, ::step], axis=-1)  # void first
+    candidates = ops.sum(ops.cast(sample >= 0, "int32"), axis=-1, keepdims=True)
+    wanted = ops.cast(ops.ceil(share * ops.cast(candidates, "float32")), "int32")
+    cut = ops.take_along_axis(sample, ops.shape(sample)[1] - ops.maximum(wanted, 1), axis=-1)
     kept = flat_valid * ops.cast(flat >= cut, flat.dtype)
     return ops.sum(flat * kept) / ops.maximum(ops.sum(kept), 1.0)
 
@@ -62,15 +67,13 @@ def hardest_mean(pixel_loss: Tensor, valid: Tensor, share: float) -> Tensor:
 def soft_dice(targets: Tensor, logits: Tensor) -> Tensor:
     """1 minus the soft Dice coefficient, 2|A B| / (|A| + |B|), mean over the classes and the batch.
 
-    Epsilon stands in numerator and denominator, so that a class absent from both counts as agreement.
-    A pixel with a coarse label shares its membership among the set in proportion to the prediction.
+    One stands in numerator and denominator, so that a class absent from both counts as agreement.
+    A pixel with a coarse label belongs to the members of its set in proportion to the prediction, and
+    whatever is predicted inside the set overlaps: no member is preferred.
     """
-    probabilities = ops.softmax(logits, axis=-1)
-    valid = ops.max(targets, axis=-1, keepdims=True)
-    probabilities = probabilities * valid
-    inside = probabilities * targets
-    truth = ops.stop_gradient(inside / ops.maximum(ops.sum(inside, axis=-1, keepdims=True), _EPSILON))
-    overlap = ops.sum(probabilities * truth, axis=(1, 2))
+    probabilities = ops.softmax(logits, axis=-1) * ops.max(targets, axis=-1, keepdims=True)
+    truth = ops.stop_gradient(ops.softmax(logits + (1 - targets) * _NEVER, axis=-1)) * targets
+    overlap = ops.sum(probabilities * targets, axis=(1, 2))
     total = ops.sum(probabilities, axis=(1, 2)) + ops.sum(truth, axis=(1, 2))
     return 1 - ops.mean((2 * overlap + 1.0) / (total + 1.0))
 

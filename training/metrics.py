@@ -15,15 +15,18 @@ Confusion = npt.NDArray[np.int64]  # (C, C)
 def confusion_matrix(truth: LabelMap, prediction: LabelMap, classes: int) -> Confusion:
     """(C, C) pixel counts of two label maps of one shape.
 
-    Void truth is ignored. A void or unknown prediction where truth is known counts as wrong: it adds to
-    its truth's row through no column, so callers must not produce one; ValueError if they do.
+    Void truth is ignored.
+
+    Raises:
+        ValueError: the shapes differ, or a label is unknown: ``classes`` or more, void predictions included.
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"Truth is {truth.shape}, prediction {prediction.shape}; they must agree.")
     known = truth != VOID
     rows, columns = truth[known].astype(np.int64), prediction[known].astype(np.int64)
-    if rows.size and max(rows.max(), columns.max()) >= classes:
-        raise ValueError(f"A label is {max(rows.max(), columns.max())}; there are {classes} classes.")
+    largest = int(max(rows.max(), columns.max())) if rows.size else 0
+    if largest >= classes:
+        raise ValueError(f"A label is {largest}; there are {classes} classes.")
     return np.bincount(rows * classes + columns, minlength=classes * classes).reshape(classes, classes)
 
 

@@ -32,7 +32,8 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
 class LayerwiseAdamW(keras.optimizers.AdamW):  # type: ignore[misc]  # keras is untyped
     """AdamW (Loshchilov & Hutter 2019) with the encoder's learning rate scaled by ``encoder_rate``.
 
-    A pretrained encoder needs smaller steps than a decoder that starts from noise.
+    A pretrained encoder needs smaller steps than a decoder that starts from noise. Weight decay is not
+    scaled: it is the same for all kernels.
     """
 
     def __init__(self, *args: Any, encoder_rate: float = 1.0, **options: Any) -> None:
