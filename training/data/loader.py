@@ -7,43 +7,68 @@ are spawned, import no Keras, and run a fixed number of batches ahead.
 from __future__ import annotations
 
 import multiprocessing
-from collections import deque
+import threading
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 
 import keras
 
+from perception.errors import RoadcastError
 from training.data.samples import Batch, Images, Labels, Sampler, draw_in_worker, start_worker
 
 
 class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
     """``steps`` batches an epoch, drawn ahead of time by ``workers`` spawned processes.
 
-    A batch is (images, (labels, labels)): one set of labels for each of the model's two outputs.
+    A batch is (images, (labels, labels)): one set of labels for each of the model's two outputs. Which one
+    depends on ``start_epoch`` and the index alone: Keras asks for some batches twice, to learn their shapes,
+    and each backend does so in its own way.
 
-    A context manager: leaving it ends the workers.
+    A context manager: leaving it ends the workers. ``failure`` is what went wrong in them; backends wrap
+    an error that is raised while they read in one of their own.
     """
 
     def __init__(self, sampler: Sampler, steps: int, *, workers: int = 2, first_epoch: int = 0) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
+        self.failure: RoadcastError | None = None
         self._steps = steps
-        self._position = first_epoch * steps
-        self._ahead: deque[Future[Batch]] = deque()
+        self._epoch = first_epoch
+        self._ahead: dict[int, Future[Batch]] = {}  # by position, counted over all epochs
         self._depth = 2 * workers
+        self._lock = threading.Lock()  # backends read in threads of their own
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(workers, context, start_worker, (sampler,))
 
     def __len__(self) -> int:
         return self._steps
 
+    def start_epoch(self, epoch: int) -> None:
+        """From now on, index 0 is the first batch of this epoch, counted from 0."""
+        self._epoch = epoch
+
     def __getitem__(self, index: int) -> tuple[Images, tuple[Labels, Labels]]:
-        """The next batch. Keras asks in order; ``index`` within the epoch is implied by the position."""
-        while len(self._ahead) < self._depth:
-            epoch, step = divmod(self._position + len(self._ahead), self._steps)
-            self._ahead.append(self._pool.submit(draw_in_worker, epoch, step))
-        self._position += 1
-        images, labels = self._ahead.popleft().result()
-        return images, (labels, labels.copy())  # backends that donate buffers want each only once
+        """Batch ``index`` of the current epoch. Raises RoadcastError if it cannot be drawn."""
+        position = self._epoch * self._steps + index
+        try:
+            images, labels = self._draw(position).result()
+        except BrokenProcessPool:
+            self.failure = RoadcastError("A worker process of the loader died; was there not enough memory?")
+        except RoadcastError as error:
+            self.failure = error
+        else:
+            return images, (labels, labels.copy())  # backends that donate buffers want each only once
+        raise self.failure
+
+    def _draw(self, position: int) -> Future[Batch]:
+        """The future of one batch; those that follow it are started as well, those long passed are forgotten."""
+        with self._lock:
+            for later in range(position, position + self._depth):
+                if later not in self._ahead:
+                    self._ahead[later] = self._pool.submit(draw_in_worker, *divmod(later, self._steps))
+            for passed in [p for p in self._ahead if p < position - 1]:
+                del self._ahead[passed]
+            return self._ahead[position]
 
     def __enter__(self) -> Loader:
         return self
@@ -51,4 +76,4 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)

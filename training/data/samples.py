@@ -5,7 +5,13 @@ This module is what a loader's worker process imports: numpy and OpenCV, no Kera
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import multiprocessing
+import os
+import signal
+import threading
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +25,8 @@ from training.data.datasets import Pair, read_pair
 Images = npt.NDArray[np.uint8]  # (B, H, W, 3) BGR
 Labels = npt.NDArray[np.uint8]  # (B, H, W) training label values
 Batch = tuple[Images, Labels]
+
+CACHE_BYTES = 1 << 30  # decoded files that one process keeps; CamVid and KITTI fit, Cityscapes does not
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,19 @@ class Mixture:
         if min(self.weights) <= 0:
             raise ConfigError(f"Data set weights must be positive, got {self.weights}.")
 
+    def to_json(self) -> list[dict[str, Any]]:
+        """What identifies each part: kind, file names, weight and rule. Folders may move, so they do not count."""
+        return [
+            {
+                "kind": part[0].kind,
+                "images": len(part),
+                "names": hashlib.sha256("\n".join(pair.image.name for pair in part).encode()).hexdigest()[:12],
+                "weight": weight,
+                "augmentation": asdict(rule),
+            }
+            for part, weight, rule in zip(self.parts, self.weights, self.rules)
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
@@ -47,7 +68,7 @@ class Sampler:
     _cache: dict[Pair, tuple[Image, LabelMap]] = field(default_factory=dict, compare=False, repr=False)
 
     def draw(self, epoch: int, index: int) -> Batch:
-        """One batch; decoded files are kept in memory, for the data sets here fit into it."""
+        """One batch; decoded files are kept in memory as far as ``CACHE_BYTES`` go."""
         random = np.random.default_rng([self.seed, epoch, index])
         shares = np.asarray(self.mixture.weights) / sum(self.mixture.weights)
         samples = []
@@ -60,19 +81,35 @@ class Sampler:
         return np.stack(images), np.stack(labels_list)
 
     def _read(self, pair: Pair) -> tuple[Image, LabelMap]:
-        if pair not in self._cache:
-            self._cache[pair] = read_pair(pair)
-        return self._cache[pair]
+        if pair in self._cache:
+            return self._cache[pair]
+        image, labels = read_pair(pair)
+        if sum(a.nbytes + b.nbytes for a, b in self._cache.values()) + image.nbytes + labels.nbytes <= CACHE_BYTES:
+            self._cache[pair] = image, labels
+        return image, labels
 
 
 _sampler: Sampler | None = None
 
 
 def start_worker(sampler: Sampler) -> None:
-    """Initialise a worker process: one sampler, one OpenCV thread (the processes are the parallelism)."""
+    """Initialise a worker process: one sampler, one OpenCV thread (the processes are the parallelism).
+
+    Ctrl-C reaches every process of a terminal; the trainer decides what it means, the worker waits for that.
+    """
     global _sampler  # a pool initialiser has no other way to hand its worker something
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     _sampler = sampler
+
+
+def _end_with_parent() -> None:
+    """End this process when the trainer is gone: a killed one cannot tell its workers."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def draw_in_worker(epoch: int, index: int) -> Batch:
