@@ -15,6 +15,7 @@ import numpy as np
 
 from perception.classes import CITYSCAPES
 from perception.engines.engine import Engine
+from perception.errors import ModelError, SourceError
 from perception.geometry import fit_size
 from perception.stages.prepare import prepare
 from perception.types import VOID, Image, LabelMap
@@ -54,7 +55,12 @@ class Score:
 
 
 def evaluate(predict: Predictor, pairs: Sequence[Pair]) -> Score:
-    """Run ``predict`` over all pairs of one kind of data set and count one confusion matrix."""
+    """Run ``predict`` over all pairs of one kind of data set and count one confusion matrix.
+
+    Raises:
+        ModelError: a predicted label is none of the 19 classes.
+        SourceError: an image or its labels cannot be read, or no pixel is labelled.
+    """
     camvid = pairs[0].kind == "camvid"
     names = CAMVID_NAMES if camvid else tuple(row.name for row in CITYSCAPES.rows)
     truth_table = camvid_from_values() if camvid else _train_ids_only()
@@ -62,7 +68,14 @@ def evaluate(predict: Predictor, pairs: Sequence[Pair]) -> Score:
     total = np.zeros((len(names), len(names)), np.int64)
     for pair in pairs:
         image, values = read_pair(pair)
-        total += confusion_matrix(truth_table[values], prediction_table[predict(image)], len(names))
+        labels = predict(image)
+        if int(labels.max()) >= CLASSES:
+            raise ModelError(
+                f"The model answered label {labels.max()}; only models of {CLASSES} classes can be scored."
+            )
+        total += confusion_matrix(truth_table[values], prediction_table[labels], len(names))
+    if not total.any():
+        raise SourceError(f"No pixel of the {len(pairs)} images is labelled; the first is {pairs[0].labels}.")
     return Score(names, total, len(pairs))
 
 

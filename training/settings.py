@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -43,6 +44,16 @@ class FitConfig:
         for name in ("epochs", "steps", "batch", "workers", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("rate", "encoder_rate", "decay", "dice", "weight_power"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf or (name == "rate" and not value):
+                raise ConfigError(
+                    f"{name} must be a finite number {'above' if name == 'rate' else 'from'} 0, got {value}."
+                )
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"ema must lie in [0, 1), got {self.ema}.")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed must lie in 0..{2**32 - 1}, got {self.seed}.")
         if any(side < 64 or side % 32 for side in self.crop):
             raise ConfigError(f"crop sides must be multiples of 32 and at least 64, got {self.crop}.")
         if not 0 < self.hard_share <= 1:

@@ -1,0 +1,32 @@
+"""Open the Keras models that runs leave behind."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import keras
+
+from perception.errors import ModelError
+from training.data.taxonomy import CLASSES
+
+
+def load_model(path: Path) -> keras.Model:
+    """A network from u8 frames to logits over the 19 classes, from a ``.keras`` file.
+
+    Raises:
+        ModelError: the file is missing or no Keras model, or a model of another kind.
+    """
+    if not path.is_file():
+        raise ModelError(f"There is no Keras model {path}; give the model.keras of a run.")
+    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+        raise ModelError(f"{path} is not a Keras model; give the model.keras of a run.")
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, LookupError, OSError, AttributeError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ModelError(f"{path} cannot be opened as a Keras model: {reason}") from None
+    inputs, logits = getattr(model, "inputs", None), getattr(model, "outputs", None)
+    if not inputs or not logits or inputs[0].dtype != "uint8" or logits[0].shape[-1] != CLASSES:
+        raise ModelError(f"{path} is not a network from u8 frames to logits over {CLASSES} classes.")
+    return model

@@ -1,0 +1,110 @@
+"""The folder of a training run: its configuration, checkpoints and metrics, each written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from perception.errors import ConfigError, ModelError, OutputError
+from training.files import write_atomically
+
+# Settings that change how a run is done, not what comes out.
+_FREE = ("out", "workers", "evaluate_every")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """``path`` and the configuration, in plain values, of the run that lives or is to live there."""
+
+    path: Path
+    config: Mapping[str, Any]
+
+    def first_epoch(self, *, resume: bool) -> int:
+        """The epoch to start at, counted from 0; nothing is written.
+
+        Raises:
+            ConfigError: there is a run of another configuration, or one at all and ``resume`` is off.
+        """
+        if not (self.path / "config.json").exists():
+            return 0
+        if not resume:
+            raise ConfigError(f"{self.path} holds a run already; give --resume to go on with it, or another --out.")
+        before, now = self._read("config.json"), json.loads(json.dumps(self.config))
+        changed = [key for key in now if key not in _FREE and before.get(key) != now[key]]
+        if changed:
+            raise ConfigError(f"The run in {self.path} was started with another {', '.join(changed)}; keep it so.")
+        return int(self._checkpoint().get("epoch", 0))
+
+    def claim(self, first_epoch: int) -> None:
+        """Write the configuration, and forget the metrics of epochs that will be done again.
+
+        Raises:
+            OutputError: the folder cannot be made or written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"Cannot make the run folder {self.path}: {error.strerror}.") from None
+        write_atomically(self.path / "config.json", json.dumps(self.config, indent=1) + "\n")
+        metrics = self.path / "metrics.jsonl"
+        lines = metrics.read_text().splitlines(keepends=True) if metrics.exists() else []
+        write_atomically(metrics, "".join(lines[:first_epoch]))  # one line an epoch
+
+    def add_metrics(self, line: Mapping[str, Any]) -> None:
+        """Append one epoch's line."""
+        with (self.path / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def save_checkpoint(self, model: keras.Model, epoch: int) -> None:
+        """Keep weights, batch statistics and optimizer state after ``epoch`` epochs.
+
+        The weights have a name of their own, so that the small file that is renamed last decides which count.
+        """
+        before = self._checkpoint().get("weights")
+        name = f"checkpoint-{epoch}.weights.h5"
+        temporary = self.path / "part.weights.h5"
+        model.save_weights(temporary, overwrite=True)
+        temporary.replace(self.path / name)
+        write_atomically(self.path / "checkpoint.json", json.dumps({"epoch": epoch, "weights": name}))
+        if before not in (None, name):
+            (self.path / before).unlink(missing_ok=True)
+
+    def load_checkpoint(self, model: keras.Model) -> None:
+        """Fill a compiled model, and its optimizer, from the last checkpoint.
+
+        Raises:
+            ModelError: the weights are missing or damaged.
+        """
+        path = self.path / self._checkpoint()["weights"]
+        try:
+            model.load_weights(path)
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ModelError(f"The checkpoint {path} cannot be read: {reason}. Start again in another --out.") from None
+
+    def save_model(self, model: keras.Model) -> Path:
+        """Write ``model.keras`` and return its path."""
+        path, temporary = self.path / "model.keras", self.path / "part.keras"
+        try:
+            model.save(temporary)
+            temporary.replace(path)
+        except OSError as error:
+            raise OutputError(f"Cannot write {path}: {error}.") from None
+        return path
+
+    def _checkpoint(self) -> dict[str, Any]:
+        return self._read("checkpoint.json") if (self.path / "checkpoint.json").exists() else {}
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            content = json.loads((self.path / name).read_text())
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise ConfigError(f"{self.path / name} is damaged; start again in another --out.")
+        return content
