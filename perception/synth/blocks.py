@@ -123,13 +123,13 @@ def tree(site: Site, d: float, z: float, *, small: bool = False) -> None:
     thick = round(height * dice.between(2.6, 4.2))
     trunk_height = stem + (height * 0.25 if kind != "bare" else 0.4)
     site.solid(furniture.trunk(round(trunk_height * 10), thick), d, z, furniture.bark(dice), VEGETATION, card=True)
-    texture = foliage.crown(dice.whole(0, 11), kind)
+    texture = foliage.crown(dice.whole(0, foliage.VARIANTS - 1), kind)
     site.plant(texture, d, z, stem, width, height - stem * 0.6)
 
 
 def _bush(site: Site, d: float, z: float) -> None:
     size = site.dice.between(0.9, 2.2)
-    site.plant(foliage.crown(site.dice.whole(0, 5), "bush"), d, z, 0.0, size * 1.4, size)
+    site.plant(foliage.crown(site.dice.whole(0, foliage.VARIANTS - 1), "bush"), d, z, 0.0, size * 1.4, size)
 
 
 def _border(site: Site, kind: str, start: float, end: float, d: float) -> None:
@@ -146,5 +146,5 @@ def _border(site: Site, kind: str, start: float, end: float, d: float) -> None:
     else:
         z = start + 0.7
         while z < end:
-            site.plant(foliage.crown(key % 6, "bush"), d + 0.3, z, 0.0, 2.2, 1.5)
+            site.plant(foliage.crown(key % foliage.VARIANTS, "bush"), d + 0.3, z, 0.0, 2.2, 1.5)
             z += 1.1

@@ -144,6 +144,8 @@ def test_workers_write_the_same_as_one_process(made: Path, tmp_path: Path) -> No
 
 EVALUATE = """
 import sys
+import numpy as np
+np.in1d = np.isin  # the tools call it by the name it had before NumPy 2.4
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
 truth = sys.argv[1:]
 official.args.JSONOutput = False
@@ -157,7 +159,8 @@ print(len(present), min(present))
 @pytest.mark.skipif(importlib.util.find_spec("cityscapesscripts") is None, reason="needs pip install cityscapesscripts")
 def test_the_official_evaluator_accepts_it(made: Path) -> None:
     maps = [str(truth(image, "labelIds")) for image in images(made)]
-    done = subprocess.run([sys.executable, "-c", EVALUATE, *maps], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", EVALUATE, *maps], check=False, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
     classes, least = done.stdout.split()[-2:]
     assert int(classes) >= 10
     assert float(least) == 1.0

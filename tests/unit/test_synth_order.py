@@ -28,6 +28,11 @@ def layouts(draw: st.DrawFn) -> list[Box]:
     return boxes
 
 
+def spans_of(boxes: list[Box]) -> list[tuple[float, float]]:
+    slopes = [[(d - EYE[0]) / (z - EYE[1]) for d in box[:2] for z in box[2:]] for box in boxes]
+    return [(min(s), max(s)) for s in slopes]
+
+
 def entry(box: Box, slope: float) -> float | None:
     """Distance along z at which the ray from the eye with this slope enters the box."""
     d0, d1, z0, z1 = (v - e for v, e in zip(box, (EYE[0], EYE[0], EYE[1], EYE[1])))
@@ -42,9 +47,7 @@ def entry(box: Box, slope: float) -> float | None:
 @settings(max_examples=150, deadline=None)
 @given(layouts())
 def test_the_nearest_box_is_painted_last(boxes: list[Box]) -> None:
-    slopes = [[(d - EYE[0]) / (z - EYE[1]) for d in box[:2] for z in box[2:]] for box in boxes]
-    spans = [(min(s), max(s)) for s in slopes]
-    order = painters_order(boxes, spans, EYE)
+    order = painters_order(boxes, spans_of(boxes), EYE)
     assert sorted(order) == list(range(len(boxes)))
     place = {box: k for k, box in enumerate(order)}
     for step in range(-180, 181):
@@ -59,7 +62,12 @@ def test_nothing_to_paint() -> None:
 
 
 def test_a_long_tram_hides_what_parks_beyond_it_and_is_hidden_by_what_is_before_it() -> None:
-    tram, beyond, before = (2.0, 4.0, 5.0, 40.0), (6.0, 8.0, 8.0, 12.0), (0.9, 1.8, 20.0, 24.0)
-    spans = [(0.0, 1.0)] * 3
-    order = painters_order([tram, beyond, before], spans, EYE)
+    tram, beyond, before = (2.0, 4.0, 5.0, 40.0), (6.0, 8.0, 8.0, 12.0), (0.9, 1.8, 6.0, 9.0)
+    order = painters_order([tram, beyond, before], spans_of([tram, beyond, before]), EYE)
     assert order.index(1) < order.index(0) < order.index(2)
+
+
+def test_what_stands_across_the_street_does_not_disturb_the_order() -> None:
+    near, middle, house = (-2.0, -0.5, 4.0, 13.0), (-2.0, -0.5, 13.2, 22.0), (5.0, 6.0, 3.0, 30.0)
+    order = painters_order([near, middle, house], [(-9.0, 9.0)] * 3, EYE)
+    assert order.index(1) < order.index(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -142,7 +143,7 @@ def test_a_track_keeps_its_class(walk: list[SynthFrame]) -> None:
 
 def test_what_is_large_in_one_frame_has_the_same_track_nearby_in_the_next(walk: list[SynthFrame]) -> None:
     met = 0
-    for before, after in zip(walk, walk[1:]):
+    for before, after in itertools.pairwise(walk):
         later = {o.track: o for o in after.objects}
         for o in before.objects:
             if o.area < 150 or o.track not in later:
