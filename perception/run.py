@@ -172,6 +172,7 @@ def _publish_all(node: Node, watch: _Watch) -> tuple[Reason, RoadcastError | Non
         for scene in node.scenes:
             if not watch.meter.frames:
                 node.publisher.state = "running"
+                watch.say("running")  # the first send may have to wait for a reader
             taken = scene.lap("wait_publish")
             node.publisher.publish(taken)
             watch.published(taken.lap("publish"))

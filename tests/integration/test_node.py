@@ -26,7 +26,7 @@ from perception.summary import Status, Summary
 from perception.types import CaptureTime, Frame
 
 PATIENCE_S = 30.0  # of anything that should take milliseconds
-ENDS_WITHIN_S = 5.0  # promised are 2; a loaded machine gets more
+ENDS_WITHIN_S = 20.0  # promised are 2; a machine that does ten other things gets more, a hang does not pass
 LABELS = np.zeros((1, 48, 80), np.uint8)
 LABELS[0, 10:30, 10:40] = 13  # one car
 

@@ -17,7 +17,7 @@ from perception.pipeline import Stop, Stopped, each, in_thread, threaded
 from perception.types import CaptureTime, Frame, Latency, Scene
 
 IMAGE = np.zeros((2, 2, 3), np.uint8)
-ENDED_S = 5.0  # generous: a loaded machine may take this long to end its threads
+ENDED_S = 20.0  # generous: a loaded machine may take this long to end its threads
 
 
 def scene(number: int) -> Scene:
