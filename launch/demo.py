@@ -16,10 +16,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from demo_clip import CLIP_FRAMES, Score, render_clip, score
-from demo_run import Run, Show, measure
 
 from perception.errors import ConfigError, RoadcastError, SourceError
 from perception.ledger import Ledger
+from perception.measure import Run, Show, measure
 from perception.sources import open_source
 from perception.terminal import StatusLine
 from perception.types import Image

@@ -1,4 +1,4 @@
-"""The timed part of the demo: a node in a process of its own, and a subscriber in this one."""
+"""Measure a node from outside: it runs in a process of its own, its subscriber in this one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,8 +53,10 @@ class Run:
         return {name: statistics.median(s.get(name, 0) for s in spent) / 1000 for name in spent[-1]}
 
 
-def measure(source: str, frames: int, *, live: bool, show: Show) -> Run:
+def measure(source: str, frames: int, *, live: bool, show: Show, settings: Mapping[str, str] | None = None) -> Run:
     """Run a node on the source and receive everything it publishes, its camera images only where it is live.
+
+    ``settings`` are further flags of ``roadcast run`` by name, without the dashes.
 
     Raises:
         RequestError, SourceError: the node published nothing; the message says what it complained of.
@@ -66,7 +68,7 @@ def measure(source: str, frames: int, *, live: bool, show: Show) -> Run:
         endpoint = f"ipc://{folder}/node"
         with (
             Subscriber(endpoint, kinds=kinds, timeout=1.0) as subscriber,
-            node(source, endpoint, frames, live=live) as child,
+            node(source, endpoint, frames, live=live, settings=settings or {}) as child,
         ):
             _receive(run, subscriber, child, show)
             run.lost, run.table = subscriber.tally.lost, subscriber.classes or CITYSCAPES
@@ -83,11 +85,14 @@ def measure(source: str, frames: int, *, live: bool, show: Show) -> Run:
 
 
 @contextmanager
-def node(source: str, endpoint: str, frames: int, *, live: bool) -> Iterator[subprocess.Popen[str]]:
+def node(
+    source: str, endpoint: str, frames: int, *, live: bool, settings: Mapping[str, str]
+) -> Iterator[subprocess.Popen[str]]:
     """A node that begins when somebody subscribes; killed if it is still there in the end."""
     flags = {"publish": endpoint, "frames": str(frames), "wait-subscribers": "1"}
     if not live:
         flags |= {"policy": "wait", "pace": "max"}
+    flags |= settings
     command = [sys.executable, "-m", "perception", "run", source, "--json"]
     for name, value in flags.items():
         command += [f"--{name}", value]
