@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from perception.synth import facades, foliage, furniture, roofs
+from perception.synth import boundaries, facades, foliage, furniture, roofs
 from perception.synth.chance import mix
 from perception.synth.palette import BUILDING, FENCE, SIDEWALK, VEGETATION, WALL
 from perception.synth.pavement import SIDE_STREET
@@ -79,6 +79,18 @@ def park(site: Site, z0: float) -> None:
         _bush(site, front + dice.between(1.0, 14.0), z0 + dice.between(1.0, CELL - 1.0))
 
 
+def meadow(site: Site, z0: float) -> None:
+    """Grass from the kerb on, a few trees, bushes, and now and then a fence."""
+    dice, road = site.dice, site.section.road
+    site.grass((road + 0.2, site.section.front + 60.0), (z0, z0 + CELL))
+    if dice.chance(0.4):
+        _border(site, "fence", z0, z0 + CELL, site.section.front + dice.between(0.0, 4.0))
+    for _ in range(dice.whole(1, 4)):
+        tree(site, site.section.front + dice.between(6.0, 40.0), z0 + dice.between(1.0, CELL - 1.0))
+    for _ in range(dice.whole(1, 7)):
+        _bush(site, site.section.front + dice.between(4.0, 30.0), z0 + dice.between(1.0, CELL - 1.0))
+
+
 def yard(site: Site, z0: float) -> None:
     """A long wall with a lower building and trees behind it."""
     dice, front = site.dice, site.section.front
@@ -86,7 +98,7 @@ def yard(site: Site, z0: float) -> None:
     high = dice.between(1.7, 3.0)
     for k in range(2):
         a = z0 + k * CELL / 2
-        texture = facades.wall(mix(int(dice.unit() * 2**30)) >> 34, round(CELL * 5), round(high * 10))
+        texture = boundaries.wall(mix(int(dice.unit() * 2**30)) >> 34, round(CELL * 5), round(high * 10))
         site.panel(texture, (front, a), (front, a + CELL / 2), 0.0, high, WALL)
     site.shadow_of(front, z0 + CELL / 2, 0.2, CELL / 2, high)
     if dice.chance(0.6):
@@ -138,10 +150,10 @@ def _border(site: Site, kind: str, start: float, end: float, d: float) -> None:
     length_dm = round((end - start) * 10)
     if kind == "wall":
         high = dice.between(0.7, 1.5)
-        site.panel(facades.wall(key, length_dm, round(high * 10)), (d, start), (d, end), 0.0, high, WALL)
+        site.panel(boundaries.wall(key, length_dm, round(high * 10)), (d, start), (d, end), 0.0, high, WALL)
     elif kind == "fence":
         high = dice.between(1.0, 1.9)
-        texture = facades.fence(key, length_dm, round(high * 10))
+        texture = boundaries.fence(key, length_dm, round(high * 10))
         site.panel(texture, (d, start), (d, end), 0.05, high, FENCE, holes=True)
     else:
         z = start + 0.7

@@ -1,4 +1,4 @@
-"""Pictures of house fronts, garden walls and fences."""
+"""Pictures of house fronts."""
 
 from __future__ import annotations
 
@@ -42,18 +42,20 @@ def _speckle(kind: str) -> npt.NDArray[np.uint8]:
     return np.asarray(np.clip(np.floor(128 + 52 * (fine - 0.65)), 0, 255), np.uint8)
 
 
-def _base(width: int, height: int, color: Color, kind: str, at: tuple[int, int]) -> Image:
+def masonry(width: int, height: int, color: Color, kind: str, at: tuple[int, int]) -> Image:
+    """A wall of this colour; ``kind`` is plaster or brick, ``at`` shifts the pattern."""
     tile = np.roll(_speckle(kind), at, axis=(0, 1))
     rows, columns = -(-height // 512), -(-width // 512)
     pattern = np.tile(tile, (rows, columns))[:height, :width].astype(np.float64)[..., None] / 128.0
     return np.ascontiguousarray(np.minimum(pattern * np.array(color), 255.0).astype(np.uint8))
 
 
-def _rect(image: Image, x0: float, y0: float, x1: float, y1: float, color: Color) -> None:
+def rect(image: Image, x0: float, y0: float, x1: float, y1: float, color: Color) -> None:
+    """Fill [x0, x1) x [y0, y1), rounded to pixels."""
     cv2.rectangle(image, (round(x0), round(y0)), (round(x1) - 1, round(y1) - 1), color, -1)
 
 
-@lru_cache(maxsize=96)
+@lru_cache(maxsize=16)
 def facade(key: int, width_dm: int, floors: int, shops: bool, lit_percent: int) -> Texture:
     """The front of a house, ``width_dm`` decimetres wide."""
     dice = Dice(key, 41)
@@ -62,7 +64,7 @@ def facade(key: int, width_dm: int, floors: int, shops: bool, lit_percent: int) 
     modern = dice.chance(0.22) and floors > 2
     kind = "brick" if dice.chance(0.4) and not modern else "plaster"
     color = dice.around(dice.choice(GLASS_FRONT if modern else BRICK if kind == "brick" else PLASTER), 16)
-    image = _base(width, height, color, kind, (dice.whole(0, 500), dice.whole(0, 500)))
+    image = masonry(width, height, color, kind, (dice.whole(0, 500), dice.whole(0, 500)))
     glow = np.zeros_like(image)
     trim = dice.around(dice.choice(((225, 228, 230), (205, 210, 214), (70, 72, 74), (170, 190, 205))), 10)
     bay = dice.between(1.7, 2.9) if not modern else dice.between(1.3, 1.8)
@@ -79,20 +81,20 @@ def facade(key: int, width_dm: int, floors: int, shops: bool, lit_percent: int) 
             box = (x0, top, x0 + step * share, top + FLOOR * DENSITY * tall)
             if shutters is not None:
                 side = step * share * 0.42
-                _rect(image, box[0] - side, box[1], box[2] + side, box[3], (shutters[0], shutters[1], shutters[2]))
+                rect(image, box[0] - side, box[1], box[2] + side, box[3], (shutters[0], shutters[1], shutters[2]))
             _window(image, glow, box, trim, dice, dice.chance(lit_percent / 100), arched=arched)
             if sills:
-                _rect(image, box[0] - 2, box[3], box[2] + 2, box[3] + 3, trim)
+                rect(image, box[0] - 2, box[3], box[2] + 2, box[3] + 3, trim)
         if dice.chance(0.25):
             y = height - (GROUND_FLOOR + FLOOR * (floor - 1)) * DENSITY
-            _rect(image, 0, y - 4, width, y, (trim[0] * 0.8, trim[1] * 0.8, trim[2] * 0.8))
+            rect(image, 0, y - 4, width, y, (trim[0] * 0.8, trim[1] * 0.8, trim[2] * 0.8))
     if shops:
         _shop(image, glow, count, dice, lit_percent)
     else:
         _porch(image, glow, count, trim, dice, lit_percent)
-    _rect(image, 0, 0, width, 0.3 * DENSITY, trim)
-    _rect(image, 0, 0.3 * DENSITY, width, 0.42 * DENSITY, (color[0] * 0.5, color[1] * 0.5, color[2] * 0.5))
-    _rect(image, 0, 0, 2, height, (color[0] * 0.7, color[1] * 0.7, color[2] * 0.7))
+    rect(image, 0, 0, width, 0.3 * DENSITY, trim)
+    rect(image, 0, 0.3 * DENSITY, width, 0.42 * DENSITY, (color[0] * 0.5, color[1] * 0.5, color[2] * 0.5))
+    rect(image, 0, 0, 2, height, (color[0] * 0.7, color[1] * 0.7, color[2] * 0.7))
     return Texture(image, DENSITY, glow if lit_percent > 5 else None)
 
 
@@ -115,24 +117,24 @@ def _window(
     if arched:
         radius = (x1 - x0) / 2
         cv2.circle(image, (round(x0 + radius), round(y0 + 2)), round(radius), trim, -1)
-    _rect(image, x0 - 2, y0 - 2, x1 + 2, y1 + 2, trim)
+    rect(image, x0 - 2, y0 - 2, x1 + 2, y1 + 2, trim)
     shade = dice.between(0.5, 1.25)
     glass = (86 * shade, 76 * shade, 66 * shade)
-    _rect(image, x0, y0, x1, y1, glass)
-    _rect(image, x0, y0, x1, y0 + (y1 - y0) * dice.between(0.1, 0.5), (glass[0] * 1.5, glass[1] * 1.45, glass[2] * 1.4))
+    rect(image, x0, y0, x1, y1, glass)
+    rect(image, x0, y0, x1, y0 + (y1 - y0) * dice.between(0.1, 0.5), (glass[0] * 1.5, glass[1] * 1.45, glass[2] * 1.4))
     if dice.chance(0.4):
         side = (x1 - x0) * dice.between(0.15, 0.3)
         curtain = (150 * shade, 155 * shade, 158 * shade)
-        _rect(image, x0, y0, x0 + side, y1, curtain)
-        _rect(image, x1 - side, y0, x1, y1, curtain)
+        rect(image, x0, y0, x0 + side, y1, curtain)
+        rect(image, x1 - side, y0, x1, y1, curtain)
     if lit:
         warm = dice.choice(LIT)
         strength = dice.between(0.45, 1.0)
-        _rect(glow, x0, y0, x1, y1, (warm[0] * strength, warm[1] * strength, warm[2] * strength))
+        rect(glow, x0, y0, x1, y1, (warm[0] * strength, warm[1] * strength, warm[2] * strength))
     middle = (x0 + x1) / 2
     for layer, color in ((image, trim), (glow, (0.0, 0.0, 0.0))):
-        _rect(layer, middle - 1, y0, middle + 1, y1, color)
-        _rect(layer, x0, y0 + (y1 - y0) * 0.35, x1, y0 + (y1 - y0) * 0.35 + 1.6, color)
+        rect(layer, middle - 1, y0, middle + 1, y1, color)
+        rect(layer, x0, y0 + (y1 - y0) * 0.35, x1, y0 + (y1 - y0) * 0.35 + 1.6, color)
 
 
 def _shop(image: Image, glow: Image, count: int, dice: Dice, lit_percent: int) -> None:
@@ -141,7 +143,7 @@ def _shop(image: Image, glow: Image, count: int, dice: Dice, lit_percent: int) -
     lit = dice.chance(min(0.9, lit_percent / 40))
     board = dice.around(dice.choice(SHOP_SIGNS), 14)
     frame = dice.around(dice.choice(((50, 50, 50), (90, 80, 70), (200, 200, 200), (50, 70, 40))), 10)
-    _rect(image, 0, top, width, height, frame)
+    rect(image, 0, top, width, height, frame)
     panes = max(1, count // 2) * 2
     pane = width / panes
     for k in range(panes):
@@ -149,30 +151,30 @@ def _shop(image: Image, glow: Image, count: int, dice: Dice, lit_percent: int) -
         low = height - (0.1 if door else 0.55) * DENSITY
         box = (k * pane + 3, top + 0.95 * DENSITY, (k + 1) * pane - 3, low)
         shade = dice.between(0.7, 1.2)
-        _rect(image, *box, (72 * shade, 64 * shade, 58 * shade))
+        rect(image, *box, (72 * shade, 64 * shade, 58 * shade))
         for _ in range(4):  # goods and reflections behind the glass
             x, y = dice.between(box[0], box[2] - 6), dice.between(box[1], box[3] - 8)
-            _rect(image, x, y, min(box[2], x + dice.between(4, 20)), min(box[3], y + dice.between(6, 24)),
+            rect(image, x, y, min(box[2], x + dice.between(4, 20)), min(box[3], y + dice.between(6, 24)),
                   dice.around((100, 100, 105), 70))  # fmt: skip
         if lit:
             strength = dice.between(0.5, 0.9)
-            _rect(glow, *box, (150 * strength, 200 * strength, 235 * strength))
-    _rect(image, 0, top + 0.15 * DENSITY, width, top + 0.8 * DENSITY, board)
+            rect(glow, *box, (150 * strength, 200 * strength, 235 * strength))
+    rect(image, 0, top + 0.15 * DENSITY, width, top + 0.8 * DENSITY, board)
     dark = sum(board) < 330
     ink: Color = (235.0, 238.0, 240.0) if dark else (40.0, 36.0, 36.0)
     x = width * dice.between(0.1, 0.35)
     for _ in range(dice.whole(4, 9)):  # letters, as they look from across the street
         w = dice.between(4, 9)
-        _rect(image, x, top + 0.3 * DENSITY, x + w, top + 0.64 * DENSITY, ink)
+        rect(image, x, top + 0.3 * DENSITY, x + w, top + 0.64 * DENSITY, ink)
         if lit:
-            _rect(glow, x, top + 0.3 * DENSITY, x + w, top + 0.64 * DENSITY, (200.0, 220.0, 230.0))
+            rect(glow, x, top + 0.3 * DENSITY, x + w, top + 0.64 * DENSITY, (200.0, 220.0, 230.0))
         x += w + 3
 
 
 def _porch(image: Image, glow: Image, count: int, trim: Color, dice: Dice, lit_percent: int) -> None:
     height, width = image.shape[:2]
     step, door = width / count, dice.whole(0, count - 1)
-    _rect(image, 0, height - 0.5 * DENSITY, width, height, (92, 94, 96))
+    rect(image, 0, height - 0.5 * DENSITY, width, height, (92, 94, 96))
     for k in range(count):
         x0 = step * k + step * 0.26
         x1 = step * k + step * 0.74
@@ -180,15 +182,15 @@ def _porch(image: Image, glow: Image, count: int, trim: Color, dice: Dice, lit_p
             w = min(x1 - x0, 1.1 * DENSITY)
             paint = dice.around(dice.choice(((40, 60, 90), (60, 40, 30), (40, 40, 120), (70, 90, 50))), 16)
             top = height - 2.35 * DENSITY
-            _rect(image, x0 - 3, top - 4, x0 + w + 3, height, trim)
-            _rect(image, x0, top, x0 + w, height, paint)
-            _rect(image, x0 + 3, top + 4, x0 + w - 3, top + 0.5 * DENSITY, (96, 86, 76))
+            rect(image, x0 - 3, top - 4, x0 + w + 3, height, trim)
+            rect(image, x0, top, x0 + w, height, paint)
+            rect(image, x0 + 3, top + 4, x0 + w - 3, top + 0.5 * DENSITY, (96, 86, 76))
         else:
             box = (x0, height - 2.5 * DENSITY, x1, height - 1.0 * DENSITY)
             _window(image, glow, box, trim, dice, dice.chance(lit_percent / 100), arched=False)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def blank_side(key: int, width_dm: int, floors: int) -> Texture:
     """The windowless end of a house, in the colours of its front."""
     dice = Dice(key, 41)
@@ -196,63 +198,8 @@ def blank_side(key: int, width_dm: int, floors: int) -> Texture:
     kind = "brick" if dice.chance(0.4) and not modern else "plaster"
     color = dice.around(dice.choice(GLASS_FRONT if modern else BRICK if kind == "brick" else PLASTER), 16)
     width, height = round(width_dm / 10 * DENSITY), round(house_height(floors) * DENSITY)
-    image = _base(width, height, color, kind, (dice.whole(0, 500), dice.whole(0, 500)))
+    image = masonry(width, height, color, kind, (dice.whole(0, 500), dice.whole(0, 500)))
     for _ in range(dice.whole(0, 3)):
         x, y = dice.between(0.1, 0.8) * width, dice.between(0.15, 0.7) * height
-        _rect(image, x, y, x + 0.9 * DENSITY, y + 1.3 * DENSITY, (74, 68, 62))
+        rect(image, x, y, x + 0.9 * DENSITY, y + 1.3 * DENSITY, (74, 68, 62))
     return Texture(image, DENSITY)
-
-
-@lru_cache(maxsize=32)
-def wall(key: int, length_dm: int, height_dm: int) -> Texture:
-    """A free-standing wall: brick, stone or concrete with a coping."""
-    dice = Dice(key, 42)
-    density = 40.0
-    width, height = round(length_dm / 10 * density), round(height_dm / 10 * density)
-    kind = dice.choice(("brick", "brick", "plaster"))
-    palette = BRICK if kind == "brick" else ((150, 152, 152), (120, 134, 142), (170, 176, 178))
-    color = dice.around(dice.choice(palette), 14)
-    image = _base(width, height, color, kind, (dice.whole(0, 500), dice.whole(0, 500)))
-    if kind == "plaster":
-        for x in range(0, width, round(2.5 * density)):
-            _rect(image, x, 0, x + 2, height, (color[0] * 0.6, color[1] * 0.6, color[2] * 0.6))
-        for _ in range(dice.whole(0, 2)):  # graffiti
-            at, paint = dice.between(0, width), dice.around((120, 120, 120), 110)
-            for _ in range(6):
-                end = dice.between(at, at + 60), dice.between(height * 0.3, height * 0.9)
-                cv2.line(image, (round(at), round(height * 0.6)), (round(end[0]), round(end[1])), paint, 4)
-                at = end[0]
-    cap = (min(255.0, color[0] * 1.25), min(255.0, color[1] * 1.25), min(255.0, color[2] * 1.25))
-    _rect(image, 0, 0, width, 0.12 * density, cap)
-    _rect(image, 0, 0.12 * density, width, 0.18 * density, (color[0] * 0.5, color[1] * 0.5, color[2] * 0.5))
-    return Texture(image, density)
-
-
-@lru_cache(maxsize=32)
-def fence(key: int, length_dm: int, height_dm: int) -> Texture:
-    """Palings, railings or wire mesh; the last two can be seen through."""
-    dice = Dice(key, 43)
-    density = 40.0
-    width, height = round(length_dm / 10 * density), round(height_dm / 10 * density)
-    style = key % 3
-    wood = dice.around(dice.choice(((80, 110, 140), (110, 130, 150), (225, 228, 228), (70, 90, 70))), 14)
-    steel = dice.around(dice.choice(((40, 44, 40), (110, 112, 112), (60, 80, 50))), 10)
-    color = wood if style == 0 else steel
-    image = _base(width, height, color, "plaster", (dice.whole(0, 500), 0))
-    mask = np.zeros((height, width), np.uint8)
-    rails = (0.06, 0.85) if style else (0.2, 0.75)
-    pitch, bar = ((0.14, 0.115), (0.13, 0.035), (0.075, 0.02))[style]
-    x = 0.0
-    while x < width:
-        top = 0.0 if style != 0 else dice.between(0, 3)
-        cv2.rectangle(mask, (round(x), round(top)), (round(x + bar * density) - 1, height), 255, -1)
-        cv2.line(image, (round(x), 0), (round(x), height), (color[0] * 0.55, color[1] * 0.55, color[2] * 0.55), 1)
-        x += pitch * density
-    if style == 2:
-        for y in range(0, height, 6):
-            cv2.line(mask, (0, y), (width, y), 255, 1)
-    for share in rails:
-        cv2.rectangle(mask, (0, round(height * share)), (width, round(height * share + 0.07 * density)), 255, -1)
-    for post in range(0, width, round(2.0 * density)):
-        cv2.rectangle(mask, (post, 0), (post + round(0.09 * density), height), 255, -1)
-    return Texture(image, density, mask=mask)

@@ -65,10 +65,9 @@ class Relief:
     def __init__(self, light: Light) -> None:
         self._light = light
         self._unity = 150 if light.headlights < 0.2 else 60
-        coarse = 0.5 * grain(TILE, 4, 81) + 0.3 * grain(TILE, 32, 82) + 0.4 * grain(TILE, 128, 83)
+        coarse = 0.2 * grain(TILE, 8, 81) + 0.4 * grain(TILE, 32, 82) + 0.6 * grain(TILE, 128, 83)
         fine = 0.9 * grain(TILE, 2, 84)
-        swing = 0.20
-        tile = self._unity * (1.0 + swing * (coarse - 0.6) * 1.6 + swing * (fine - 0.45) * 1.2)
+        tile = self._unity * (1.0 + 0.20 * (coarse - 0.6) + 0.26 * (fine - 0.45))
         self._tile = np.clip(np.floor(tile), 0, 255).astype(np.uint8)
 
     def lay_over(

@@ -27,7 +27,7 @@ def pave(site: Site, *, junction: bool) -> None:
         for part in gaps:
             _kerb(site, part)
             if section.grass_verge and not junction:
-                lawn = (section.road + 0.2, section.road + 1.3)
+                lawn = (section.road + 0.2, section.road + (2.6 if section.suburb else 1.3))
                 site.patch(VERGE, lawn, part, site.dice.around(GRASS, 12), TERRAIN, (KERB_HEIGHT, KERB_HEIGHT))
         if junction:
             cross = (z0 + SIDE_STREET[0], z0 + SIDE_STREET[1])

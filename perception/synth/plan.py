@@ -13,7 +13,9 @@ from perception.synth.roadside import furnish
 from perception.synth.route import CELL, GROUP, Route
 from perception.synth.site import Cell, Draft, Site, finished
 
-ZONES: tuple[Callable[[Site, float], None], ...] = (blocks.terrace, blocks.villas, blocks.park, blocks.yard)
+Zone = Callable[[Site, float], None]
+TOWN: tuple[Zone, ...] = (blocks.terrace, blocks.villas, blocks.park, blocks.yard)
+SUBURB: tuple[Zone, ...] = (blocks.meadow, blocks.villas, blocks.park, blocks.yard, blocks.meadow)
 
 
 class Plan:
@@ -21,7 +23,7 @@ class Plan:
 
     def __init__(self, seed: int, route: Route, light: Light) -> None:
         self._seed, self._route, self._light = seed, route, light
-        self._cell = lru_cache(maxsize=16)(self._lay_out)
+        self._cell = lru_cache(maxsize=9)(self._lay_out)
 
     def cells(self, start: float, end: float) -> list[Cell]:
         """The cells between two places along the street, nearest first."""
@@ -37,7 +39,8 @@ class Plan:
             if junction:
                 blocks.junction(site, index * CELL)
             else:
-                order = Dice(self._seed, 22, index // GROUP, key).shuffled(ZONES)
+                zones = SUBURB if self._route.section.suburb else TOWN
+                order = Dice(self._seed, 22, index // GROUP, key).shuffled(zones)
                 order[(index % GROUP) % len(order)](site, index * CELL)
             furnish(site, index * CELL, junction=junction)
         return finished(cell)

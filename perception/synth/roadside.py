@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perception.synth import figures, furniture, vehicles
+from perception.synth import bodywork, cars, figures, furniture, vehicles
 from perception.synth.blocks import tree
 from perception.synth.palette import (
     BICYCLE,
@@ -47,18 +47,18 @@ def _tracks(site: Site, index: int) -> list[int]:
 
 def _parked(site: Site, z0: float, tracks: list[int]) -> None:
     dice, section = site.dice, site.section
-    if section.road - section.edge < PARKING - 0.5 or dice.chance(0.12):
+    if section.road - section.edge < PARKING - 0.5 or dice.chance(0.25):
         return
     d = section.road - 1.08
-    z, busy = z0 + 2.9, dice.between(0.35, 0.95)
+    z, busy = z0 + 2.9, dice.between(0.25, 0.85)
     while z < z0 + CELL - 3.2:
         if dice.chance(busy):
             turn = "along" if (site.side > 0) != dice.chance(0.08) else "against"
-            kind, model, class_id = "car", vehicles.car(dice.whole(0, 19)), CAR
+            kind, model, class_id = "car", cars.car(dice.whole(0, 19)), CAR
             if dice.chance(0.06) and z < z0 + CELL - 9:
                 kind, model, class_id = "truck", vehicles.truck(dice.whole(0, 7)), TRUCK
                 z += 2.0
-            site.solid(model, d + dice.between(-0.12, 0.08), z, vehicles.paint(dice, kind, dark=False), class_id,
+            site.solid(model, d + dice.between(-0.12, 0.08), z, bodywork.paint(dice, kind, dark=False), class_id,
                        track=tracks.pop(0), turn=turn)  # fmt: skip
             if kind == "truck":
                 z += 2.2

@@ -30,6 +30,7 @@ class Section:
     front: float  # the fronts of the houses
     grass_verge: bool  # a strip of grass between kerb and pavement
     avenue: bool  # trees along the kerb
+    suburb: bool  # gardens and meadows rather than rows of houses
     left_hand: bool
     wear: float  # 0 new and dark asphalt .. 1 old and pale
 
@@ -37,8 +38,9 @@ class Section:
 def section_of(seed: int) -> Section:
     """The cross-section of this seed's street."""
     dice = Dice(seed, 11)
-    tram = seed == 1 or dice.chance(0.55)
-    parking = seed == 1 or dice.chance(0.8)
+    tram = seed == 1 or dice.chance(0.4)
+    suburb = seed != 1 and dice.chance(0.4)
+    parking = seed == 1 or dice.chance(0.3 if suburb else 0.85)
     inner = TRAM if tram else 0.0
     edge = inner + LANE + 0.5
     road = edge + (PARKING if parking else 0.3)
@@ -47,9 +49,10 @@ def section_of(seed: int) -> Section:
         lane=inner + LANE / 2,
         edge=edge,
         road=road,
-        front=road + dice.between(3.4, 5.6),
+        front=road + dice.between(4.4, 7.8),
         grass_verge=seed == 1 or dice.chance(0.55),
         avenue=dice.chance(0.5),
+        suburb=suburb,
         left_hand=seed != 1 and dice.chance(0.45),
         wear=dice.unit(),
     )

@@ -14,6 +14,7 @@ from perception.synth.chance import Floats
 from perception.synth.light import Light
 from perception.synth.shapes import EMISSIVE, Mesh, Model
 
+SWITCHED_ON = 205  # brightest channel from which on a lamp's colour means that it is lit
 Canvas = npt.NDArray[np.uint8]  # (H, W, 4): blue, green, red, slot
 Box = tuple[float, float, float, float]  # d0, d1, z0, z1 in street coordinates
 
@@ -70,7 +71,7 @@ class Batch:
             for (x, y, z), row, radius in mesh.lamps:
                 fx, fz = solid.heading
                 toward = (solid.at[0] - self._camera.x) * fx + (solid.at[2] - self._camera.z) * fz + z
-                if toward * z > 0:  # it shines the other way
+                if toward * z > 0 or solid.palette[row].max() < SWITCHED_ON:  # it shines the other way, or not at all
                     continue
                 world = np.array(
                     [solid.at[0] + x * fz + z * fx, solid.at[1] + y * solid.scale, solid.at[2] - x * fx + z * fz]

@@ -18,7 +18,7 @@ from perception.synth.solids import Box, Canvas
 from perception.types import Image
 
 DEPTH_STEP = 12.0  # metres between two stored shadings of a texture
-KEPT_BYTES = 64 << 20  # of shaded versions
+KEPT_BYTES = 20 << 20  # of shaded versions
 Look = npt.NDArray[np.uint8]  # (h, w, 4): shaded colour and slot, slot 0 where nothing is
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from perception.synth import figures, vehicles
+from perception.synth import bodywork, cars, figures, vehicles
 from perception.synth.camera import Camera
 from perception.synth.chance import Dice, Floats, Wander, mix
 from perception.synth.palette import BICYCLE, BUS, CAR, MOTORCYCLE, PERSON, RIDER, TRAIN, TRUCK
@@ -72,10 +72,10 @@ class Traffic:
         kind = dice.choice(users)
         if kind in ("person", "bicycle", "motorcycle"):
             return kind, None, figures.clothes(dice), dice.between(0.84, 1.08), dice.whole(0, 255)
-        model = {"car": vehicles.car, "truck": vehicles.truck, "bus": vehicles.bus, "tram": vehicles.tram}[kind]
+        model = {"car": cars.car, "truck": vehicles.truck, "bus": vehicles.bus, "tram": vehicles.tram}[kind]
         style = dice.whole(0, 19) if kind == "car" else dice.whole(0, 7)
         chosen = model(style) if kind != "tram" else vehicles.tram(0)
-        return kind, chosen, vehicles.paint(dice, kind, dark=self._dark), 1.0, style
+        return kind, chosen, bodywork.paint(dice, kind, dark=self._dark), 1.0, style
 
     def _stand(self, stream: Stream, k: int, z: float, t: float, camera: Camera) -> Iterator[Solid]:
         kind, model, palette, size, style = self._road_user(stream.number, k, stream.users)
@@ -163,13 +163,13 @@ def _streams(seed: int, route: Route) -> list[Stream]:
         (-section.edge + 0.45, -dice.between(3.8, 5.5), 22.0, 0.35, ("bicycle",), False),
     ]
     if section.tram:
-        headway = dice.between(75.0, 120.0)
-        lanes.append((TRAM / 2, dice.between(5.0, 7.0), headway, 0.15, ("tram",), False))
-        lanes.append((-TRAM / 2, -dice.between(7.0, 9.0), headway, 0.15, ("tram",), False))
+        headway = dice.between(90.0, 170.0)
+        lanes.append((TRAM / 2, dice.between(5.0, 7.0), headway, 0.25, ("tram",), False))
+        lanes.append((-TRAM / 2, -dice.between(7.0, 9.0), headway, 0.25, ("tram",), False))
     crowd = dice.between(0.35, 0.8)
     for side in (-1.0, 1.0):
-        for way, off in ((1.0, 1.9), (-1.0, 2.8)):
-            d = side * min(section.road + off, section.front - 0.7)
+        for way, off in ((1.0, 2.9), (-1.0, 1.9)):
+            d = side * (section.front - off)
             lanes.append((d, way * dice.between(1.1, 1.5), 6.0, 1 - crowd * 0.6, ("person",), False))
     return [
         Stream(number, d, speed, spacing, missing, users, with_eye)

@@ -54,7 +54,9 @@ class Lens:
         table = np.zeros(256, np.uint8)
         table[[ROAD, SIDEWALK]] = 255
         share = self._light.wet
-        mixed = cv2.addWeighted(np.ascontiguousarray(under[..., :3]), 1 - share, mirror, share, 0)
+        level = np.arange(256.0)  # by table, not by cv2.addWeighted, whose rounding depends on the processor
+        dry, shine = np.asarray(level * (1 - share), np.uint8), np.asarray(level * share, np.uint8)
+        mixed = cv2.add(cv2.LUT(np.ascontiguousarray(under[..., :3]), dry), cv2.LUT(mirror, shine))
         layer = cv2.merge((*cv2.split(mixed), label))
         cv2.copyTo(layer, cv2.LUT(label, table), under)
 
