@@ -27,7 +27,7 @@ Predictor = Callable[[Image], LabelMap]
 
 DEFAULT_PIXELS = 512 * 384
 # The network size at which a model in training is scored: near that of the data set's own frames.
-SCORE_PIXELS = {"camvid": 512 * 384, "kitti": 1248 * 384, "cityscapes": 1024 * 512}
+SCORE_PIXELS = {"camvid": 512 * 384, "kitti": 1248 * 384, "cityscapes": 1024 * 512, "synth": 576 * 320}
 
 
 @dataclass(frozen=True, slots=True)

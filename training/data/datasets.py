@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,15 @@ class Pair:
 
     image: Path
     labels: Path
-    kind: str  # "camvid", "kitti", "cityscapes"
+    kind: str  # "camvid", "kitti", "cityscapes", "synth"
 
 
 def open_dataset(text: str) -> list[Pair]:
     """All pairs of a data set given as ``kind:folder[:split]``, in the order of their names.
 
     Splits: camvid ``train val fit proxy`` (fit + proxy = train; proxy is drive 0001TP), kitti
-    ``train fit proxy`` (proxy is every fifth frame), cityscapes: the folder names under leftImg8bit.
+    ``train fit proxy`` (proxy is every fifth frame), cityscapes and synth: the folder names under
+    leftImg8bit.
 
     Raises:
         ConfigError: unknown kind or split, a missing folder, or an image without its labels.
@@ -50,7 +52,8 @@ def open_dataset(text: str) -> list[Pair]:
     finders: dict[str, Callable[[Path, str], list[Pair]]] = {
         "camvid": _camvid,
         "kitti": _kitti,
-        "cityscapes": _cityscapes,
+        "cityscapes": partial(_cityscapes, kind="cityscapes"),
+        "synth": partial(_cityscapes, kind="synth"),  # the same layout, another size of things
     }
     if kind not in finders or not folder:
         raise ConfigError(f"Data set {text!r} is not of the form kind:folder[:split]; kinds are {', '.join(finders)}.")
@@ -111,7 +114,7 @@ def _kitti(root: Path, split: str) -> list[Pair]:
     return pairs
 
 
-def _cityscapes(root: Path, split: str) -> list[Pair]:
+def _cityscapes(root: Path, split: str, *, kind: str) -> list[Pair]:
     cities = root / "leftImg8bit" / split
     if not cities.is_dir():
         raise ConfigError(f"There is no folder {cities}.")
@@ -120,7 +123,7 @@ def _cityscapes(root: Path, split: str) -> list[Pair]:
         for image in _images(city):
             stem = image.stem.removesuffix("_leftImg8bit")
             labels = root / "gtFine" / split / city.name / f"{stem}_gtFine_labelIds.png"
-            pairs.append(Pair(image, labels, "cityscapes"))
+            pairs.append(Pair(image, labels, kind))
     return pairs
 
 

@@ -15,6 +15,7 @@ RULES = {
     "camvid": Augmentation(scale=(0.65, 1.8)),
     "kitti": Augmentation(scale=(0.45, 1.5)),
     "cityscapes": Augmentation(scale=(0.25, 1.0)),
+    "synth": Augmentation(scale=(0.6, 1.6)),  # as rendered at 640x360
 }
 
 
