@@ -9,6 +9,8 @@ from functools import lru_cache
 
 from perception.types import Size
 
+AREA_TOLERANCE = 0.15  # of the pixel budget
+
 Affine = tuple[float, float, float, float, float, float]  # row-major 2x3
 
 
@@ -44,8 +46,10 @@ def fit_size(source_size: Size, pixels: int, multiple: int = 32) -> Size:
         for columns in {max(1, n) for n in (*(round(rows * aspect) + d for d in (-1, 0, 1)), within_budget)}:
             width, height = columns * multiple, rows * multiple
             area_error = abs(width * height / pixels - 1)
+            if best is not None and width * height > (1 + AREA_TOLERANCE) * pixels:
+                continue
             aspect_error = abs(width / height / aspect - 1)
-            cost = (round(aspect_error, 4) + (0.0 if area_error <= 0.15 else 10 * area_error), area_error)
+            cost = (round(aspect_error, 4) + (0.0 if area_error <= AREA_TOLERANCE else 10 * area_error), area_error)
             if best is None or cost < best[:2]:
                 best = (*cost, (width, height))
     assert best is not None  # steps is never empty
