@@ -45,9 +45,11 @@ class OpenVinoEngine:
         workers = workers_for(mode, threads)
         self._compiler = _Compiler(model, self.spec.fixed_size is None, workers)
         self.reason = self._compiler.describe()
-        # Now rather than at the first frame: a graph that OpenVINO cannot compile is refused at opening.
+        # Now rather than at the first frame: a graph that OpenVINO cannot compile is refused at opening. And in
+        # one thread: its Python binding sets up numpy types at the first inference, and two threads that come to
+        # that together wait for each other for ever, one holding the interpreter's lock (2026.4.1).
         width, height = self.spec.network_size(COMMON_SIZE)
-        self._requests(self.spec.batch or 1, height, width)
+        self._infer(np.zeros((self.spec.batch or 1, height, width, 3), np.uint8))
         self.slots = slots or workers.parallel + 1
         self._pool = RunPool(self._run, engine=NAME, workers=workers.parallel, slots=self.slots)
 
@@ -64,16 +66,19 @@ class OpenVinoEngine:
         return self._compiler.requests((count, height, width, 3))
 
     def _run(self, frames: Batch) -> Outputs:
+        outputs = self._infer(frames)
+        check_outputs(self.spec, frames, outputs)
+        return outputs
+
+    def _infer(self, frames: Batch) -> Outputs:
         count, height, width, _ = frames.shape
         requests = self._requests(count, height, width)
         request = requests.get()
         try:
             request.infer({INPUT: np.ascontiguousarray(frames)}, share_inputs=True)
-            outputs = {name: request.get_tensor(name).data.copy() for name in self.spec.outputs}
+            return {name: request.get_tensor(name).data.copy() for name in self.spec.outputs}
         finally:
             requests.put(request)
-        check_outputs(self.spec, frames, outputs)
-        return outputs
 
 
 def computes_in_bf16() -> bool:
