@@ -37,7 +37,10 @@ OUTPUTS: dict[str, tuple[str, int]] = {  # dtype, rank
     "class_ids": ("int32", 2),
     "masks": ("float32", 4),
 }
-_REMEDY = "Wrap it with `roadcast-train wrap`, or export it with `roadcast-train export`."
+_REMEDY = (
+    "It must take 'frame', uint8 [N, H, W, 3] in BGR, and give 'labels', uint8 [N, h, w]; "
+    "`roadcast-train export` writes such a file."
+)
 
 
 def read_spec(path: Path) -> ModelSpec:
