@@ -180,6 +180,8 @@ def load_config(
         ConfigError: an unknown key, a wrong type, a value out of range or a file that cannot be read.
     """
     variables = os.environ if environment is None else environment
+    if file == "":
+        raise ConfigError("--config needs the name of a TOML file; got ''.")
     path = file or variables.get("ROADCAST_CONFIG")
     values: dict[str, object] = {}
     if path:

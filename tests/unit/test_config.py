@@ -105,6 +105,8 @@ def test_a_wrong_file_is_named_with_its_key(tmp_path: Path, text: str, message: 
 def test_an_unreadable_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         load_config({}, file=str(tmp_path / "none.toml"), environment={})
+    with pytest.raises(ConfigError, match="--config needs the name of a TOML file; got ''"):
+        load_config({"source": "0"}, file="", environment={})
     with pytest.raises(ConfigError, match="Is a directory"):
         load_config({}, file=str(tmp_path), environment={})
     binary = tmp_path / "binary.toml"
