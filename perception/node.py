@@ -28,6 +28,7 @@ from perception.sources import Source, open_source
 from perception.stages.objects import objects
 from perception.stages.segment import segment
 from perception.types import Latency, Scene, Size
+from perception.wire.endpoint import check_bindable
 
 __all__ = ["Node", "NodeConfig", "build"]
 
@@ -82,6 +83,7 @@ def build(
         Stopped: ``interrupt`` was set before the node was ready.
         RoadcastError: something cannot be opened, or the settings do not go together.
     """
+    check_bindable(config.publish, insecure=config.insecure)  # before anything slow
     stop, ledger = Stop(THREADS_GRACE_S), Ledger()
 
     def opened(what: str, call: Callable[[], T], meanwhile: Callable[[], None] = lambda: None) -> T:

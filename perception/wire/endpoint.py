@@ -40,13 +40,40 @@ def is_loopback(endpoint: str) -> bool:
     found = _TCP.fullmatch(endpoint)
     if not found:
         return endpoint.startswith("ipc://")
-    host = found[1] or found[2]
-    if host == "localhost":
-        return True
+    host = _host(endpoint)
+    return host == "localhost" or (_is_numeric(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _host(endpoint: str) -> str:
+    found = _TCP.fullmatch(endpoint)
+    return (found[1] or found[2]) if found else ""
+
+
+def _is_numeric(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return True
+
+
+def _is_known(host: str) -> bool:
+    """Whether this is a number, every address (``*``), or a name that this machine has by itself."""
+    interfaces = {name for _, name in plain_socket.if_nameindex()}
+    return host == "*" or _is_numeric(host) or host in interfaces | {plain_socket.gethostname()}
+
+
+def _is_here(host: str) -> bool:
+    """False for a number that is no address of this machine; binding a socket to any free port of it tells."""
+    if not _is_numeric(host):
+        return True
+    family = plain_socket.AF_INET6 if ":" in host else plain_socket.AF_INET
+    try:
+        with plain_socket.socket(family, plain_socket.SOCK_STREAM) as probe:
+            probe.bind((host, 0))
+    except OSError as error:
+        return error.errno != errno.EADDRNOTAVAIL
+    return True
 
 
 def ipc_file(endpoint: str) -> Path | None:
@@ -55,19 +82,42 @@ def ipc_file(endpoint: str) -> Path | None:
     return None if path == endpoint or path.startswith("@") else Path(path)
 
 
-def bind(socket: zmq.Socket[bytes], endpoint: str, *, insecure: bool) -> str:
-    """Bind a socket and return the endpoint as it was bound (a port of ``*`` becomes a number).
+def check_bindable(endpoint: str, *, insecure: bool) -> None:
+    """Find out what can be known before a socket is bound, without looking up any name.
 
     Raises:
-        ConfigError: not an endpoint, or reachable from other machines without ``insecure``.
-        EndpointError: in use, or not an address of this machine.
+        ConfigError: not an endpoint, no folder for its file, a file in its place, no known host of this
+            machine, or reachable from other machines without ``insecure``.
+        EndpointError: not an address of this machine.
     """
     transport_of(endpoint)
-    if not insecure and not is_loopback(endpoint):
+    path = ipc_file(endpoint)
+    if path is not None:
+        _check_place(endpoint, path)
+    if is_loopback(endpoint):
+        return
+    host = _host(endpoint)
+    if not _is_known(host) and not insecure:
+        raise ConfigError(
+            f"{endpoint!r} names no host that is known to be this machine: publish to tcp://127.0.0.1:PORT or to "
+            "ipc://PATH, or to an address of this machine with --insecure."
+        )
+    if not _is_here(host):
+        raise _not_here(endpoint)
+    if not insecure:
         raise ConfigError(
             f"{endpoint!r} can be reached from other machines, and the stream is neither encrypted nor restricted. "
             "Bind 127.0.0.1 or an ipc:// path, or say --insecure."
         )
+
+
+def bind(socket: zmq.Socket[bytes], endpoint: str, *, insecure: bool) -> str:
+    """Bind a socket and return the endpoint as it was bound (a port of ``*`` becomes a number).
+
+    Raises:
+        ConfigError, EndpointError: as ``check_bindable``, or the endpoint is in use.
+    """
+    check_bindable(endpoint, insecure=insecure)
     path = ipc_file(endpoint)
     if path is not None:
         _clear_stale(endpoint, path)
@@ -87,22 +137,29 @@ def _cannot_bind(endpoint: str, error: zmq.ZMQError) -> EndpointError:
     if error.errno == errno.EADDRINUSE:
         return EndpointError(f"{endpoint} is in use by another program: stop that one, or publish to another endpoint.")
     if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
-        return EndpointError(
-            f"{endpoint} is not an address of this machine: publish to tcp://127.0.0.1:PORT or to ipc://PATH."
-        )
+        return _not_here(endpoint)
     return EndpointError(f"Cannot publish to {endpoint}: {error.strerror.lower()}.")
+
+
+def _not_here(endpoint: str) -> EndpointError:
+    return EndpointError(
+        f"{endpoint} is not an address of this machine: publish to tcp://127.0.0.1:PORT or to ipc://PATH."
+    )
+
+
+def _check_place(endpoint: str, path: Path) -> None:
+    if not path.parent.is_dir():
+        raise ConfigError(f"Cannot publish to {endpoint}: there is no folder {str(path.parent)!r}.")
+    if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
+        raise ConfigError(
+            f"Cannot publish to {endpoint}: {str(path)!r} exists and is not a socket; choose another path."
+        )
 
 
 def _clear_stale(endpoint: str, path: Path) -> None:
     """Remove the socket that a killed node left behind. libzmq would remove that of a living one, too."""
-    if not path.parent.is_dir():
-        raise ConfigError(f"Cannot publish to {endpoint}: there is no folder {str(path.parent)!r}.")
     if not path.exists():
         return
-    if not stat.S_ISSOCK(path.stat().st_mode):
-        raise ConfigError(
-            f"Cannot publish to {endpoint}: {str(path)!r} exists and is not a socket; choose another path."
-        )
     with plain_socket.socket(plain_socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))

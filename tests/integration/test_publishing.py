@@ -418,6 +418,12 @@ class TestEndpoints:
     def test_another_machines_address_is_not_ours(self):
         with pytest.raises(EndpointError, match="not an address of this machine"):
             make_publisher("tcp://192.0.2.1:5600", insecure=True)
+        with pytest.raises(EndpointError, match="not an address of this machine"):
+            make_publisher("tcp://192.0.2.1:5600")
+
+    def test_a_name_that_is_not_known_to_be_ours_is_not_called_reachable(self):
+        with pytest.raises(ConfigError, match="names no host that is known to be this machine"):
+            make_publisher("tcp://nosuchhost.invalid:5600")
 
     def test_insecure_must_be_said(self):
         make_publisher("tcp://0.0.0.0:*", insecure=True).close(hurry=True)

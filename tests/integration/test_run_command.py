@@ -148,6 +148,9 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_2(film: Path, model: Path,
         "unrecognized arguments: --fast": [film, "--fast"],
         "No source was given": [],
         "--insecure": [film, "--engine", "simulated://", "--publish", "tcp://0.0.0.0:5699"],
+        # An endpoint is refused before the source is opened: here, one that does not exist.
+        "(port 1..65535)": ["nowhere.mp4", "--publish", "tcp://127.0.0.1:99999"],
+        "no folder '/nowhere/at'": ["nowhere.mp4", "--publish", "ipc:///nowhere/at/all"],
     }
     for message, args in wrong.items():
         result = finished(*args)
