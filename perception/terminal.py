@@ -146,7 +146,8 @@ def _quantiles(latency: Quantiles) -> str:
 
 
 def _stages(stages: Mapping[str, Quantiles]) -> str:
-    return ", ".join(f"{name} {_ms(spent.p50)}" for name, spent in stages.items())
+    spent = ", ".join(f"{name} {_ms(stage.p50)}" for name, stage in stages.items())
+    return spent and f"{spent} (medians, which need not add up)"
 
 
 def _process(process: Mapping[str, float | None]) -> str:

@@ -116,7 +116,7 @@ def test_the_summary_tells_everything_that_was_measured() -> None:
         "p95 60.0 ms",
         "max 80.0 ms",
         "first frame 112.5 ms",
-        "infer 28.0 ms",
+        "infer 28.0 ms (medians, which need not add up)",
         "ONNX Runtime on the CPU. 512x288, 3 slots",
         "policy wait, 1 subscriber at",
         "90 % of 2 cores busy, 94.7 core-ms a frame, 210 MB resident",
