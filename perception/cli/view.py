@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import signal
 import sys
 from pathlib import Path
@@ -20,6 +19,12 @@ SETTINGS = ("stream", "frames", "model", "engine", "size")  # those of a node th
 TIMEOUT_S = 10.0
 TILES = 12
 ALPHA = 0.45
+RANGES = {  # of numbers, both ends allowed
+    "alpha": (0, 1),
+    "fps": (0.01, 1000),
+    "tiles": (1, 400),
+    "timeout": (0.001, 86400),  # to a day
+}
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -83,10 +88,10 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             "Nothing to write: give -o FILE.mp4 for a video, --sheet FILE.png for a contact sheet, or both."
         )
-    for name in ("fps", "timeout"):
+    for name, (low, high) in RANGES.items():
         value = getattr(args, name)
-        if value is not None and not (math.isfinite(value) and 0 < value <= 1e6):
-            raise ConfigError(f"--{name} must be a positive number, got {value}.")
+        if value is not None and not low <= value <= high:
+            raise ConfigError(f"--{name} must lie in {low}..{high}, got {value}.")
     style = Style(layers=frozenset(LAYERS) if args.layers is None else layers_from_text(args.layers), alpha=args.alpha)
     if args.out:
         check_video_path(Path(args.out))
