@@ -11,15 +11,18 @@ become a sentence and an exit code.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
-from perception.errors import ConfigError, RequestError, RoadcastError
+from perception.errors import ConfigError, OutputError, RequestError, RoadcastError
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
+STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 # Modules that an extra brings: what they are called, and the extra.
 EXTRA_MODULES = {
     "cv2": ("OpenCV", "node"),
@@ -45,10 +48,9 @@ class Parser(argparse.ArgumentParser):
 
 def dispatch(make_parser: Callable[[], Parser], argv: Sequence[str] | None) -> int:
     """Run one command and return its exit code; errors that are raised on purpose become one line."""
+    _replace_closed_streams()
     try:
-        args = make_parser().parse_args(argv)
-        code = int(args.run(args))
-        sys.stdout.flush()
+        code = _run(make_parser, argv)
     except RoadcastError as error:
         return _fail(error)
     except ModuleNotFoundError as error:
@@ -57,14 +59,45 @@ def dispatch(make_parser: Callable[[], Parser], argv: Sequence[str] | None) -> i
         name, extra = EXTRA_MODULES[error.name]
         return _fail(RequestError(f"This needs {name}, which is not installed: pip install 'roadcast[{extra}]'."))
     except BrokenPipeError:
-        # Python flushes stdout once more at exit, which must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_unwritten()
         return PIPE_CLOSED
+    except OSError as error:
+        if error.errno not in STORAGE_ERRORS:
+            raise
+        _abandon_unwritten()
+        return _fail(OutputError(f"Cannot write the output: {os.strerror(error.errno or 0).lower()}."))
     except KeyboardInterrupt:
         return INTERRUPTED
     return code
 
 
+def _run(make_parser: Callable[[], Parser], argv: Sequence[str] | None) -> int:
+    try:
+        args = make_parser().parse_args(argv)
+        return int(args.run(args))
+    finally:  # also after --help, which leaves by SystemExit, and after an error: what was printed before must get out
+        sys.stdout.flush()
+
+
+def _replace_closed_streams() -> None:
+    """Where a shell closed stdout or stderr (``>&-``), Python has None; what is written there shall just be lost."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
+
+
+def _abandon_unwritten() -> None:
+    """Lose what could not be written: Python flushes once more at exit, which must not fail again."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+
+
 def _fail(error: RoadcastError) -> int:
-    print(f"roadcast: error: {error}", file=sys.stderr)
+    with suppress(OSError):  # a stderr on a full disk; the exit code still tells
+        print(f"roadcast: error: {error}", file=sys.stderr)
     return error.exit_code

@@ -317,3 +317,46 @@ def test_a_reader_that_goes_away_is_no_traceback(film: Path, endpoint: str) -> N
     assert process.wait(PATIENCE_S) == 141
     assert "Traceback" not in err
     assert "BrokenPipe" not in err
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(closed: str, film: Path, endpoint: str) -> None:
+    arguments = command(film, "--engine", "simulated://", "--frames", 3, "--publish", endpoint, "--json")
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {closed}', "sh", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        env=environment(),
+    )
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    if ">&-" in closed.split():
+        assert done.stdout == ""
+    else:
+        assert json.loads(done.stdout)["reason"] == "frame_limit"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", ["run", "sub"])
+def test_a_full_disk_is_one_sentence(arguments: str, unbuffered: str, film: Path, endpoint: str) -> None:
+    words = {
+        "run": command(film, "--engine", "simulated://", "--frames", 3, "--publish", endpoint, "--json"),
+        "sub": [sys.executable, "-m", "perception", "sub", endpoint, "--timeout", "0.2", "--json"],
+    }[arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            words,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+            env={**environment(), "PYTHONUNBUFFERED": unbuffered},
+        )
+    assert done.returncode == 3
+    assert done.stderr.endswith("roadcast: error: Cannot write the output: no space left on device.\n")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
