@@ -1,6 +1,6 @@
 """The demo: a node and a subscriber as two processes, measured; then what they saw, as a video.
 
-    python launch/demo.py [SOURCE] [--out FOLDER] [--frames N]
+    python launch/demo.py [SOURCE] [--out FOLDER] [--frames N] [--verbose]
 
 Without SOURCE a street is rendered to a file first, so that rendering is not what is timed, and the
 network is scored against its exact truth. Drawing happens after the timed run, for the same reason.
@@ -9,13 +9,15 @@ network is scored against its exact truth. Drawing happens after the timed run, 
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 from collections.abc import Generator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from demo_clip import CLIP_FRAMES, Score, render_clip, score
+from demo_clip import CLIP_FRAMES, render_clip, score
+from demo_summary import summary
 
 from perception.errors import ConfigError, RoadcastError, SourceError
 from perception.ledger import Ledger
@@ -39,13 +41,15 @@ def main() -> int:
     """Run the demo; returns the exit code."""
     parser = argparse.ArgumentParser(description="Run a node on a clip, measure it, and draw what it saw.")
     parser.add_argument("source", nargs="?", help="a video, folder, camera or address (default: a rendered street)")
-    parser.add_argument("--out", default="out/demo", help="folder for the files (default: %(default)s)")
+    parser.add_argument("--out", help="folder for the files (default: one of the source's own in out/demo)")
     parser.add_argument("--frames", type=int, help=f"end after so many frames (default: {MOST_FRAMES})")
+    parser.add_argument("--verbose", action="store_true", help="tell the time of every stage and queue")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the node must not outlive the demo
     line = StatusLine(sys.stderr)
     try:
-        return demo(args.source, Path(args.out), args.frames, line)
+        out = Path(args.out) if args.out else Path("out/demo") / folder_name(args.source)
+        return demo(args.source, out, args.frames, line, verbose=args.verbose)
     except RoadcastError as error:
         line.clear()
         print(f"demo: error: {error}", file=sys.stderr)
@@ -56,7 +60,16 @@ def main() -> int:
         return 130
 
 
-def demo(given: str | None, out: Path, frames: int | None, line: StatusLine) -> int:
+def folder_name(given: str | None) -> str:
+    """One for every source, so that no demo leaves its files among those of another."""
+    if given is None:
+        return "rendered-street"
+    # Of an address only the scheme is told: the rest may hold a password.
+    name = Path(given).resolve().stem if Path(given).exists() else given.partition("://")[0]
+    return re.sub(r"[^\w-]+", "-", name).strip("-") or "source"
+
+
+def demo(given: str | None, out: Path, frames: int | None, line: StatusLine, *, verbose: bool) -> int:
     """Render, measure, score, draw and report; returns the exit code."""
     if frames is not None and frames < 1:
         raise ConfigError(f"--frames must be at least 1, got {frames}.")
@@ -74,7 +87,7 @@ def demo(given: str | None, out: Path, frames: int | None, line: StatusLine) -> 
         live = opened.live
     run = measure(source, frames or (MOST_LIVE_FRAMES if live else MOST_FRAMES), live=live, show=line.show)
     result = score(run.scenes, truth) if truth else None
-    measured = summary(run, source, result)
+    measured = summary(run, source, result, live=live, verbose=verbose)
     report = illustrate(run, source, out, live=live, show=line.show)
     line.clear()
     print(measured)
@@ -114,30 +127,6 @@ def _frames(source: str | None) -> Generator[tuple[int, Image], None, None]:
     with closing(open_source(source)) as opened, suppress(SourceError):  # the node has reported what is broken
         for frame in opened.frames(Ledger()):
             yield frame.number, frame.image
-
-
-def summary(run: Run, source: str, result: Score | None) -> str:
-    """What was measured, line by line."""
-    p50, p99 = run.latency()
-    node = run.node
-    frames, process = node["frames"], node["process"]
-    size = "x".join(map(str, run.scenes[0].info.source_size))
-    stages = ", ".join(f"{name} {ms:.1f}" for name, ms in run.stages_ms().items())
-    rows = [
-        ("source", f"{source}, {size}, {frames['captured']} frames"),
-        ("end to end", f"{run.fps():.1f} fps at a subscriber in another process"),
-        ("latency", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms from capture to subscriber"),
-        ("of which", f"{stages} ms (medians)"),
-        (
-            "losses",
-            f"{sum(frames['dropped'].values())} frames dropped by the node, {run.lost} messages lost on the way",
-        ),
-        ("engine", node["engine_reason"]),
-        ("node", f"{100 * (process['busy'] or 0):.0f} % of {process['cores']} cores busy"),
-    ]
-    if result is not None:
-        rows.append(("mIoU", f"{result.mean_iou:.3f} against the exact truth, over the {result.classes} classes in it"))
-    return "\n".join(f"{name:>10}  {text}" for name, text in rows)
 
 
 if __name__ == "__main__":

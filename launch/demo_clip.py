@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from perception.client import ReceivedScene
+from perception.errors import SourceError
 from perception.synth import Street
 from perception.types import VOID, Size
 from perception.view.files import save_png
@@ -50,12 +51,22 @@ class Score:
 
 
 def score(scenes: Sequence[ReceivedScene], truth: Path) -> Score:
-    """Compare every received label map with the truth, at the truth's own size; void does not count."""
+    """Compare every received label map with the truth, at the truth's own size; void does not count.
+
+    Raises:
+        SourceError: the truth of a frame is missing.
+    """
     confusion = np.zeros((256, 256), np.int64)  # rows truth, columns prediction
     for scene in scenes:
-        wanted, labels = cv2.imread(str(truth_file(truth, scene.number)), cv2.IMREAD_UNCHANGED), scene.labels
-        if wanted is None or labels is None:
+        file, labels = truth_file(truth, scene.number), scene.labels
+        if labels is None:
             continue
+        wanted = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) if file.exists() else None
+        if wanted is None:
+            raise SourceError(
+                f"The truth of frame {scene.number} is missing: there is no image {str(file)!r}. Another demo may use "
+                "the same folder: give each its own with --out."
+            )
         given = nearest(labels, scene.info.to_source, wanted.shape[1], wanted.shape[0])
         pairs = wanted.astype(np.uint16) << 8 | given
         confusion += np.bincount(pairs.ravel(), minlength=65536).reshape(256, 256)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import cv2
@@ -15,6 +19,7 @@ import numpy as np
 import pytest
 from tiny_model import write_model
 
+from perception.errors import SourceError
 from perception.view.video import VideoWriter
 
 DEMO = Path(__file__).parents[2] / "launch" / "demo.py"
@@ -45,7 +50,7 @@ def test_alone_it_renders_measures_scores_and_draws(tmp_path: Path, environment:
         r"\d+\.\d fps at a subscriber in another process",
         r"p50 \d+\.\d ms, p99 \d+\.\d ms",
         r"0 frames dropped by the node, 0 messages lost",
-        r"decode \d+\.\d, .*infer \d+\.\d",
+        r"decode \d+\.\d, waiting \d+\.\d, network \d+\.\d, objects and publishing \d+\.\d ms \(medians",
         r"0\.\d{3} against the exact truth, over the \d+ classes in it",
     ):
         assert re.search(figure, ended.stdout), figure
@@ -59,12 +64,44 @@ def test_a_clip_of_the_users_own(tmp_path: Path, environment: dict[str, str]) ->
     with VideoWriter(clip, fps=25) as writer:
         for number in range(9):
             writer.write(np.full((180, 320, 3), (200, 10 * number, 20), np.uint8), 0)
-    ended = demo(environment, clip, "--out", out)
+    ended = demo(environment, clip, "--out", out, "--verbose")
     assert ended.returncode == 0, ended.stderr
+    assert re.search(r"stages  decode \d+\.\d, .*infer \d+\.\d", ended.stdout)
     assert "9 frames" in ended.stdout
     assert "truth" not in ended.stdout
     assert sorted(path.name for path in out.iterdir()) == ["annotated.mp4", "sheet.png"]
     assert frames_in(out / "annotated.mp4") == 9
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Imports a module of the demo, whose folder is no package."""
+    monkeypatch.syspath_prepend(str(DEMO.parent))
+    return importlib.import_module
+
+
+def test_every_source_has_a_folder_of_its_own(tmp_path: Path, parts: Callable[[str], Any]) -> None:
+    folder_name = parts("demo").folder_name
+    (tmp_path / "my drive.mp4").touch()
+    assert folder_name(None) == "rendered-street"
+    assert folder_name(str(tmp_path / "my drive.mp4")) == "my-drive"
+    assert folder_name("rtsp://me:secret@10.0.0.7/stream") == "rtsp"
+    assert folder_name("../*") == "source"
+
+
+def test_missing_truth_is_an_error_and_no_better_score(tmp_path: Path, parts: Callable[[str], Any]) -> None:
+    scene = SimpleNamespace(number=3, labels=np.zeros((2, 2), np.uint8))
+    with pytest.raises(SourceError, match=r"truth of frame 3 is missing.*--out"):
+        parts("demo_clip").score([scene], tmp_path)
+
+
+@pytest.mark.parametrize(("busy", "full_pace", "told"), [(0.4, True, True), (0.9, True, False), (0.4, False, False)])
+def test_a_node_that_had_few_cores_says_so(
+    busy: float, full_pace: bool, told: bool, parts: Callable[[str], Any]
+) -> None:
+    text = parts("demo_summary").busy_text({"busy": busy, "cores": 2}, full_pace_on_cpu=full_pace)
+    assert text.startswith(f"{busy:.0%}".replace("%", " % of 2 cores"))
+    assert ("other programs" in text) == told
 
 
 def test_frames_stay_with_their_maps_where_one_is_missing(tmp_path: Path, environment: dict[str, str]) -> None:
