@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from perception.cli import INTERRUPTED
 from perception.errors import ConfigError, OutputError, RequestError, RoadcastError
 
-INTERRUPTED = 130
 PIPE_CLOSED = 141
 STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 # Modules that an extra brings: what they are called, and the extra.

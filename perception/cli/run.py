@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from perception.cli.command import INTERRUPTED
+from perception.cli import INTERRUPTED
 from perception.config import RULES, flag_of, load_config
 from perception.terminal import NodeScreen, StatusLine, summary_text
 

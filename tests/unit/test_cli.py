@@ -93,3 +93,21 @@ def test_the_parser_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     heavy = {"cv2", "av", "onnxruntime", "openvino", "tensorflow", "keras", "training"}
     assert not heavy & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("part", ["argparse", "perception.cli.command", "numpy", "zmq", "perception.config"])
+def test_ctrl_c_while_the_parts_load_leaves_no_traceback(part: str) -> None:
+    script = f"""
+import os, signal, sys
+
+class Interrupter:
+    def find_spec(name, path=None, target=None):
+        if name == {part!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+from perception.cli.main import main
+sys.meta_path.insert(0, Interrupter)
+sys.exit(main(["--version"]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
