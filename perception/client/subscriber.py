@@ -13,7 +13,7 @@ from perception.classes import ClassTable
 from perception.client.joining import Joiner, ends_stream
 from perception.client.scene import ReceivedScene
 from perception.client.tally import Tally
-from perception.errors import EndpointError, Stale, Timeout, WireError
+from perception.errors import ConfigError, EndpointError, Stale, Timeout, WireError
 from perception.wire.boot import boot_id
 from perception.wire.classes import classes_from_meta
 from perception.wire.codecs import MAX_PAYLOAD_BYTES
@@ -56,7 +56,7 @@ class Subscriber:
         queue: int = 256,
         until_end: bool = True,
     ) -> None:
-        transport_of(endpoint)
+        _check_address(endpoint)
         self.endpoint = endpoint
         self.timeout = timeout
         self.tally = Tally()
@@ -232,4 +232,12 @@ class Subscriber:
         age = self.age_ms(self._newest)
         return Stale(
             f"The newest frame is {age:.0f} ms old; {max_age_ms:g} ms are allowed. Frame {self._newest.number}."
+        )
+
+
+def _check_address(endpoint: str) -> None:
+    if transport_of(endpoint) == "tcp" and endpoint.rpartition(":")[2].strip("0") in ("", "*"):
+        raise ConfigError(
+            f"{endpoint!r} names no port to connect to, for 0 and * mean any free one: give the port at which the "
+            "node publishes; it says so when it starts."
         )
