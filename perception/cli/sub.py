@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,10 +22,12 @@ from perception.client.subscriber import DEFAULT_KINDS
 from perception.errors import ConfigError, Timeout
 from perception.wire.topic import KINDS
 
+MAX_TIMEOUT_S = 86400.0  # a day
 EPILOG = """\
 A node computes and encodes only what somebody subscribes to, so --kind all makes it work more.
-Exit codes: 0 the stream ended or --count was reached; 1 the audit found something; 2 a wrong flag;
-3 nothing arrived for --timeout seconds, or a message broke the protocol."""
+Ctrl-C and SIGTERM stop it in order, with summary and audit.
+Exit codes: 0 the stream ended, --count was reached, or it was stopped; 1 the audit found something, or had nothing
+to check; 2 a wrong flag; 3 nothing arrived for --timeout seconds, or a message broke the protocol."""
 
 
 def add_parser(commands: Any) -> None:
@@ -58,12 +64,17 @@ def run(args: argparse.Namespace) -> int:
     """Receive until the stream ends. Raises Timeout, WireError and ConfigError."""
     if args.count is not None and args.count < 1:
         raise ConfigError(f"--count must be at least 1, got {args.count}.")
-    if not args.timeout > 0:
-        raise ConfigError(f"--timeout must be more than 0 seconds, got {args.timeout:g}.")
+    if not 0 < args.timeout <= MAX_TIMEOUT_S:
+        raise ConfigError(
+            f"--timeout must be more than 0 and at most {MAX_TIMEOUT_S:.0f} seconds, got {args.timeout:g}."
+        )
     streams = None if args.stream and "all" in args.stream else args.stream or ["front"]
     kinds = None if args.kind and "all" in args.kind else args.kind or DEFAULT_KINDS
     log = Log(audit=Audit() if args.audit else None, joiner=Joiner(kinds))
-    with Subscriber(args.endpoint, streams=streams, kinds=kinds, timeout=args.timeout) as subscriber:
+    with (
+        _terminated_as_by_ctrl_c(),
+        Subscriber(args.endpoint, streams=streams, kinds=kinds, timeout=args.timeout) as subscriber,
+    ):
         try:
             _receive(subscriber, args, log, None if kinds is None else frozenset(kinds))
         except KeyboardInterrupt:
@@ -106,6 +117,8 @@ class Log:
         """What the audit found."""
         for scene in self.joiner.flush():
             audit.scene(scene)
+        if not self.shown:
+            return [*audit.finish(), "nothing of what was asked for arrived, so there was nothing to check"]
         return audit.finish()
 
     def summary(self, subscriber: Subscriber) -> dict[str, object]:
@@ -178,6 +191,19 @@ def summary_line(summary: dict[str, Any]) -> str:
         f"{summary['bytes'] / 1e6:.1f} MB; lost {summary['lost']} messages, node dropped {summary['dropped']} frames, "
         f"{summary['restarts']} restarts"
     )
+
+
+@contextmanager
+def _terminated_as_by_ctrl_c() -> Iterator[None]:
+    """While inside, SIGTERM raises KeyboardInterrupt: whoever stops us that way wants the summary, too."""
+    if threading.current_thread() is not threading.main_thread():  # signals are none of its business
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _receive(subscriber: Subscriber, args: argparse.Namespace, log: Log, shown: frozenset[str] | None) -> None:

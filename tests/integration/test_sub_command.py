@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -135,6 +138,10 @@ def test_an_audit_sees_frames_that_never_landed(capsys):
         (["tcp://127.0.0.1:1", "--count", "0"], 2),
         (["tcp://127.0.0.1:1", "--timeout", "-1"], 2),
         (["tcp://127.0.0.1:1", "--timeout", "nan"], 2),
+        (["tcp://127.0.0.1:1", "--timeout", "inf"], 2),
+        (["tcp://127.0.0.1:1", "--timeout", "1e300"], 2),
+        (["tcp://127.0.0.1:0", "--timeout", "0.2"], 2),
+        (["tcp://127.0.0.1:*", "--timeout", "0.2"], 2),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(arguments, code, capsys):
@@ -142,3 +149,33 @@ def test_what_cannot_be_done_is_one_sentence(arguments, code, capsys):
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1
     assert errors[0]
+
+
+def test_an_audit_of_nothing_is_a_finding(capsys):
+    code, out, err = watch(["--audit"], capsys, [])
+    assert code == 1
+    assert "nothing to check" in err
+    assert "everything adds up" not in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_summary_and_audit(number, tmp_path):
+    endpoint, ledger = f"ipc://{tmp_path}/node.ipc", Ledger()
+    arguments = ["sub", endpoint, "--audit", "--json", "--kind", "labels", "--timeout", str(PATIENCE)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "perception", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        with Publisher(endpoint, stream="front", ledger=ledger, spec=SPEC, engine="recorded", policy="wait") as node:
+            node.wait_for_subscribers(1, PATIENCE)
+            ledger.capture(0)
+            node.publish(make_scene(0))
+            first = json.loads(process.stdout.readline())
+            process.send_signal(number)
+            out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+    assert first["kind"] == "labels"
+    assert (process.returncode, err) == (0, "")
+    assert json.loads(out.splitlines()[-1])["kind"] == "summary"
