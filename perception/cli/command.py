@@ -11,6 +11,7 @@ become a sentence and an exit code.
 from __future__ import annotations
 
 import argparse
+import difflib
 import errno
 import os
 import sys
@@ -40,10 +41,34 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+        self._given: list[str] = []
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As in argparse, but an unknown flag raises ConfigError.
+
+        argparse leaves those of a command to the outermost parser, which knows neither its name nor its flags.
+        """
+        self._given = list(sys.argv[1:] if args is None else args)
+        found, unknown = super().parse_known_args(self._given, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError instead of printing the usage."""
-        raise ConfigError(f"{message}. See '{self.prog} --help'.")
+        raise ConfigError(f"{message}.{self._hint()} See '{self.prog} --help'.")
+
+    def _hint(self) -> str:
+        """What the first flag that this parser does not have was probably meant to be."""
+        if self._subparsers is not None:  # the flags of a command are in its own parser
+            return ""
+        known = self._option_string_actions.keys()
+        flags = [word for word in self._given if word.startswith("-")]
+        flag = next((word for word in flags if known.isdisjoint((word.partition("=")[0], word[:2]))), "")  # -oFILE
+        if "." in flag and flag[1].isalpha():  # neither --flag=0.5 nor the number -0.5
+            return f" A file whose name begins with '-' is written './{flag}'."
+        close = difflib.get_close_matches(flag.partition("=")[0], known, n=1, cutoff=0.7)
+        return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def dispatch(make_parser: Callable[[], Parser], argv: Sequence[str] | None) -> int:

@@ -59,6 +59,36 @@ def test_wrong_flags_are_one_line_and_exit_2(argv: list[str], message: str, caps
 
 
 @pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (["run", "drive.mp4", "--frame", "3"], "Did you mean '--frames'? See 'roadcast run --help'."),
+        (["run", "drive.mp4", "--frame=3"], "Did you mean '--frames'? See 'roadcast run --help'."),
+        (["run", "--frames", "3", "drive.mp4", "--modell", "x"], "Did you mean '--model'? See 'roadcast run --help'."),
+        (["run", "drive.mp4", "--nope"], "unrecognized arguments: --nope. See 'roadcast run --help'."),
+        (["sub", "tcp://127.0.0.1:1", "--cuont", "3"], "Did you mean '--count'? See 'roadcast sub --help'."),
+        (["sub"], "required: ENDPOINT. See 'roadcast sub --help'."),
+        (["--nope", "run", "drive.mp4"], "unrecognized arguments: --nope. See 'roadcast --help'."),
+        (["run", "-dash.mov"], "A file whose name begins with '-' is written './-dash.mov'. See 'roadcast run"),
+        (["view", "drive.mp4", "--out", "-dash.mp4"], "A file whose name begins with '-' is written './-dash.mp4'."),
+        (
+            ["view", "drive.mp4", "-oa.mp4", "--alpha", "-0.5", "--fps", "x"],
+            "float value: 'x'. See 'roadcast view --help'.",
+        ),
+        (["view", "-dash.mov"], "A file whose name begins with '-' is written './-dash.mov'. See 'roadcast view"),
+    ],
+)
+def test_wrong_flags_get_a_hint_from_their_own_command(
+    argv: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert roadcast.main(argv) == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_a_file_after_two_dashes_may_begin_with_a_dash() -> None:
+    assert roadcast.make_parser().parse_args(["run", "--frames", "3", "--", "-dash.mov"]).source == "-dash.mov"
+
+
+@pytest.mark.parametrize(
     ("error", "code", "message"),
     [
         (ModelError("no such model"), 2, "roadcast: error: no such model\n"),
