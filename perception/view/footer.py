@@ -17,6 +17,7 @@ from perception.view.picture import Picture
 from perception.view.text import FAINT, INK, PLATE, paste, plate, plate_margin, text_height
 
 ALARM = (80, 120, 255)  # BGR: frames were dropped
+_ABSENT = 0.25  # how much of its brightness an entry keeps whose class is not in the picture
 _MANY_CLASSES = 32  # beyond this a legend with a place for every class would outgrow the frame
 
 
@@ -24,7 +25,8 @@ _MANY_CLASSES = 32  # beyond this a legend with a place for every class would ou
 class Footer:
     """Draws the strip below frames of one width. Its height is fixed, so that a video keeps its size.
 
-    Every class keeps its place in the legend, whether present or not: nothing jumps from frame to frame.
+    Every class keeps its place in the legend, dimmed where it is absent: nothing jumps from frame to frame, and
+    no gap looks like a fault.
     """
 
     width: int
@@ -72,10 +74,9 @@ class Footer:
         places = [row.id for row in rows] if len(rows) <= _MANY_CLASSES else shown
         columns, cell = _grid(self.style.table, self.text, self.width - 2 * self._margin())
         for place, class_id in enumerate(places[: columns * self._legend_lines()]):
-            if class_id in present:
-                x = self._margin() + place % columns * cell
-                entry = legend_entry(self.style.table, class_id, self.text)
-                paste(strip, entry, x, y + place // columns * self._line())
+            x = self._margin() + place % columns * cell
+            entry = legend_entry(self.style.table, class_id, self.text, present=class_id in present)
+            paste(strip, entry, x, y + place // columns * self._line())
 
     def _legend_lines(self) -> int:
         columns, _ = _grid(self.style.table, self.text, self.width - 2 * self._margin())
@@ -109,8 +110,8 @@ def clock(seconds: float) -> str:
 
 
 @lru_cache(maxsize=1024)
-def legend_entry(table: ClassTable, class_id: int, text: int) -> Image:
-    """A swatch of the class colour and its name; (h, w, 3) u8 BGR."""
+def legend_entry(table: ClassTable, class_id: int, text: int, *, present: bool = True) -> Image:
+    """A swatch of the class colour and its name, dimmed unless ``present``; (h, w, 3) u8 BGR."""
     name = plate(table.name(class_id), text)
     side = round(text * 1.3)
     entry = np.full((name.shape[0], side + name.shape[1], 3), PLATE, np.uint8)
@@ -118,7 +119,7 @@ def legend_entry(table: ClassTable, class_id: int, text: int) -> Image:
     entry[top : top + side, :side] = FAINT  # a thin frame: some class colours are nearly black
     entry[top + 1 : top + side - 1, 1 : side - 1] = table.palette_bgr()[class_id]
     entry[:, side:] = name
-    return entry
+    return entry if present else np.rint(_ABSENT * entry + (1 - _ABSENT) * np.array(PLATE)).astype(np.uint8)
 
 
 @lru_cache(maxsize=64)

@@ -96,16 +96,18 @@ def _draw_objects(canvas: Image, objects: Instances, affine: Affine, style: Styl
     order = np.argsort(-objects.areas, kind="stable")  # large ones first, so that small ones stay visible
     colours = {int(c): vivid(style.table, int(c)) for c in np.unique(objects.class_ids)}
     boxes = [box_in_frame(objects.boxes[index], affine) for index in order]
-    for index, box in zip(order, boxes):
+    text = text_height(canvas.shape[1], canvas.shape[0])
+    plates = [plate(object_text(objects, int(i), style.table), text, colours[int(objects.class_ids[i])]) for i in order]
+    for index, box, name in zip(order, boxes, plates):
         colour = colours[int(objects.class_ids[index])]
         width = stroke if min(box[2] - box[0], box[3] - box[1]) >= _SMALL_OBJECT * stroke else 1
         if "outlines" in style.layers:
             _outline(canvas, objects, int(index), affine, colour, width)
-        if "boxes" in style.layers:
+        # A box around what is too small for a name tells no more than its outline does.
+        if "boxes" in style.layers and (_is_nameable(box, name) or "outlines" not in style.layers):
             _box(canvas, box, colour, width)
     if "names" in style.layers:
-        named = [(object_text(objects, int(i), style.table), colours[int(objects.class_ids[i])]) for i in order]
-        _write_names(canvas, boxes, named)
+        _write_names(canvas, boxes, plates)
 
 
 def _outline(canvas: Image, objects: Instances, index: int, affine: Affine, colour: Color, stroke: int) -> None:
@@ -141,19 +143,23 @@ def _box(canvas: Image, box: Box, colour: Color, stroke: int) -> None:
         cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), colour, stroke)
 
 
-def _write_names(canvas: Image, boxes: list[Box], named: list[tuple[str, Color]]) -> None:
+def _is_nameable(box: Box, name: Image) -> bool:
+    """Whether an object is at least half as large as the plate with its name."""
+    tall, wide = name.shape[:2]
+    return bool(2 * _area(box) >= tall * wide)
+
+
+def _write_names(canvas: Image, boxes: list[Box], plates: list[Image]) -> None:
     """Write names where they hide neither each other nor other objects, the largest objects first.
 
-    An object smaller than half its name keeps its box alone; a larger one that finds no free place may
-    cover a part of a neighbour.
+    An object smaller than half its name gets none; a larger one that finds no free place may cover a part
+    of a neighbour.
     """
     height, width = canvas.shape[:2]
-    text = text_height(width, height)
     taken: list[Box] = []
-    for index, (box, (name, colour)) in enumerate(zip(boxes, named)):
-        patch = plate(name, text, colour)
+    for index, (box, patch) in enumerate(zip(boxes, plates)):
         tall, wide = patch.shape[:2]
-        if 2 * _area(box) < tall * wide or wide > width or tall > height:
+        if not _is_nameable(box, patch) or wide > width or tall > height:
             continue
         others = boxes[:index] + boxes[index + 1 :]
         spots = [_inside(x, y, wide, tall, width, height) for x, y in _places(box, wide, tall)]

@@ -183,6 +183,14 @@ def test_a_tiny_object_gets_neither_name_nor_box() -> None:
     assert not changed(grey(), overlaid(picture, style("names", "boxes"))).any()
 
 
+def test_an_object_too_small_for_its_name_keeps_its_outline_alone() -> None:
+    picture = Picture(grey(), objects=one_car((100, 100, 120, 120), (400, 640)))
+    outlined = overlaid(picture, style("outlines"))
+    assert changed(grey(), outlined).any()
+    assert (overlaid(picture, style("outlines", "boxes", "names")) == outlined).all()
+    assert changed(grey(), overlaid(picture, style("boxes"))).any()
+
+
 @given(class_id=st.sampled_from([row.id for row in CITYSCAPES.rows]))
 def test_lines_stand_out_on_dark_footage(class_id: int) -> None:
     blue, green, red = vivid(CITYSCAPES, class_id)
@@ -196,6 +204,10 @@ def test_the_legend_lists_exactly_the_classes_present() -> None:
     text = text_height(640, 400)
     found = {row.id for row in CITYSCAPES.rows if _contains(drawn[400:], legend_entry(CITYSCAPES, row.id, text))}
     assert found == {SKY, CAR}
+    dimmed = {
+        r.id for r in CITYSCAPES.rows if _contains(drawn[400:], legend_entry(CITYSCAPES, r.id, text, present=False))
+    }
+    assert dimmed == {row.id for row in CITYSCAPES.rows} - found
 
 
 def test_a_large_class_table_still_fits() -> None:
