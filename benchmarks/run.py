@@ -62,7 +62,7 @@ def main() -> int:
         rounds.setdefault("node without network", []).append(_node(clip, args.frames, settings))
     result = {
         "date": time.strftime("%Y-%m-%d"),
-        "command": " ".join(["python", *sys.argv]),
+        "command": " ".join(["python", *(_without_folder(word) for word in sys.argv)]),
         "machine": fingerprint(),
         "engine": engine,
         "network_size": size,
@@ -76,6 +76,11 @@ def main() -> int:
         temporary.write_text(json.dumps(result, indent=1) + "\n")
         temporary.replace(args.out)
     return 0
+
+
+def _without_folder(word: str) -> str:
+    """Where a video lay on the machine that measured is no part of the result."""
+    return word if word == sys.argv[0] or "/" not in word or word.startswith("benchmarks/") else Path(word).name
 
 
 def _chosen(engine: str) -> tuple[str, Size]:
