@@ -34,8 +34,10 @@ LARGE = LightUNetWidths(160, (128, 96, 64, 32))
 WIDTHS: dict[Width, LightUNetWidths] = {"small": SMALL, "medium": MEDIUM, "large": LARGE}
 
 
-def light_unet(widths: LightUNetWidths = MEDIUM, encoder: str = "lite0", *, auxiliary: bool = False) -> keras.Model:
-    """BGR frames (B, H, W, 3) u8, sides in multiples of 32, to logits (B, H/2, W/2, 19) f32.
+def light_unet(
+    widths: LightUNetWidths = MEDIUM, encoder: str = "lite0", *, classes: int = CLASSES, auxiliary: bool = False
+) -> keras.Model:
+    """BGR frames (B, H, W, 3) u8, sides in multiples of 32, to logits (B, H/2, W/2, classes) f32.
 
     With ``auxiliary`` there is a second output, logits at stride 8, for a loss during training.
     """
@@ -46,8 +48,8 @@ def light_unet(widths: LightUNetWidths = MEDIUM, encoder: str = "lite0", *, auxi
     for skip, channels, stride in zip(reversed(skips), widths.decoder, (16, 8, 4, 2)):
         x = _up(x, skip, channels, f"decoder{stride}")
         if stride == 8 and auxiliary:
-            auxiliary_logits = layers.Conv2D(CLASSES, 1, dtype="float32", name="auxiliary")(x)
-    logits = layers.Conv2D(CLASSES, 1, dtype="float32", name="logits")(x)
+            auxiliary_logits = layers.Conv2D(classes, 1, dtype="float32", name="auxiliary")(x)
+    logits = layers.Conv2D(classes, 1, dtype="float32", name="logits")(x)
     return keras.Model(frame, [logits, auxiliary_logits] if auxiliary else logits, name="light_unet")
 
 
