@@ -24,6 +24,19 @@ def choose_policy(config: NodeConfig, *, live: bool) -> Policy:
     return "wait" if config.pace == "max" and not live else "drop_oldest"
 
 
+def choose_shedding(config: NodeConfig, policy: Policy, *, live: bool) -> bool:
+    """Whether a frame that comes before the one ahead of it was taken makes that one ``stale``, or waits.
+
+    Under ``rate`` frames are due whether or not anybody is ready for them, as those of a camera are.
+
+    Raises:
+        ConfigError: a camera cannot be given a rate.
+    """
+    if live and config.rate is not None:
+        raise ConfigError("--rate is for files: a camera comes at its own rate. Leave it out.")
+    return live or (config.rate is not None and policy == "drop_oldest")
+
+
 def choose_mode(config: NodeConfig, *, live: bool) -> Mode:
     """``throughput`` for files at full pace; else ``latency``, because frames come one at a time."""
     if config.mode is not None:

@@ -55,6 +55,19 @@ def _whole(low: int, high: int, *, optional: bool = False) -> Rule:
     return Rule(f"a whole number from {low} to {high}", lambda text: check(int(text)), check)
 
 
+def _number(low: float, high: float) -> Rule:
+    """A number that may be left out."""
+
+    def check(value: object) -> object:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise ValueError
+        return float(value)
+
+    return Rule(f"a number from {low:g} to {high:g}", lambda text: check(float(text)), check)
+
+
 def _one_of(*names: str, optional: bool = False) -> Rule:
     def check(value: object) -> object:
         if value not in names and not (optional and value is None):
@@ -121,6 +134,7 @@ RULES: Mapping[str, Rule] = {
     "publish": _text("tcp://HOST:PORT or ipc://PATH", r"tcp://\S+:(\d+|\*)|ipc://.+"),
     "insecure": _switch(),
     "pace": _one_of(*PACES),
+    "rate": _number(0.1, 10_000),
     "frames": _whole(1, 2**53, optional=True),
     "policy": _one_of(*POLICIES, optional=True),
     "wait_subscribers": _whole(0, 1000),
@@ -149,6 +163,7 @@ class NodeConfig:
     publish: str = "tcp://127.0.0.1:5600"  # where subscribers connect
     insecure: bool = False  # bind beyond this host without keys
     pace: Pace = "real"  # of files: as recorded, or as fast as it goes
+    rate: float | None = None  # of files: frames a second in place of their own times, captured when they are due
     frames: int | None = None  # end after this many; None: at the end of the source
     policy: Policy | None = None  # towards slow subscribers; None: wait for files at full pace, else drop_oldest
     wait_subscribers: int = 0  # begin when this many are there
@@ -164,6 +179,8 @@ class NodeConfig:
     def __post_init__(self) -> None:
         for name, rule in RULES.items():
             object.__setattr__(self, name, _checked(rule.check, getattr(self, name), rule, name))
+        if self.rate is not None and self.pace == "max":
+            raise ConfigError("--rate paces a file, --pace max asks for none: leave one of them out.")
 
 
 def load_config(

@@ -7,6 +7,7 @@ decode      submit               collect               the caller's thread, whic
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from perception.choices import choose_mode, choose_network_size, choose_policy
+from perception.choices import choose_mode, choose_network_size, choose_policy, choose_shedding
 from perception.config import NodeConfig, Policy
 from perception.engines.engine import Engine
 from perception.engines.open import open_engine
@@ -99,6 +100,7 @@ def build(
         source = opened("opening the source", lambda: _open_source(config))
         parts.callback(source.close)
         policy = choose_policy(config, live=source.live)
+        sheds = choose_shedding(config, policy, live=source.live)
         engine = opened("loading the model", lambda: _open_engine(config, live=source.live))
         parts.callback(_close_engine, engine, stop)
         size = choose_network_size(config, engine.spec)
@@ -110,7 +112,7 @@ def build(
             _scenes_of(source, ledger, None if source.live else config.frames),
             stop=stop,
             name="decode",
-            keep_latest=source.live,
+            keep_latest=sheds,
             on_drop=lambda scene: ledger.drop(scene.frame.number, "stale"),
         )
         segmented = _accounted(segment(engine, size=size, wanted=lambda: computes(publisher), stop=stop), ledger)
@@ -134,9 +136,17 @@ def build(
 
 
 def _scenes_of(source: Source, ledger: Ledger, limit: int | None) -> Iterator[Scene]:
-    """The first ``limit`` frames of a source, their time until here charged to ``decode``."""
+    """The first ``limit`` frames of a source, their time until here charged to ``decode``.
+
+    What a frame that was due under ``rate`` waited for this loop to come back for it is ``wait_source``.
+    """
+    back_ns = time.monotonic_ns()
     for frame in islice(source.frames(ledger), limit):
-        yield Scene(frame, Latency(frame.time.captured_mono_ns)).lap("decode")
+        latency = Latency(frame.time.captured_mono_ns)
+        if not source.live and back_ns > latency.mark_ns:
+            latency = latency.lap("wait_source", back_ns)
+        yield Scene(frame, latency).lap("decode")
+        back_ns = time.monotonic_ns()
 
 
 def _accounted(stage: Stage, ledger: Ledger) -> Stage:
@@ -168,7 +178,7 @@ def computes(publisher: Publisher) -> bool:
 
 
 def _open_source(config: NodeConfig) -> Source:
-    return open_source(config.source, stream=config.stream, pace=config.pace)
+    return open_source(config.source, stream=config.stream, pace=config.pace, rate=config.rate)
 
 
 def _open_engine(config: NodeConfig, *, live: bool) -> Engine:
@@ -212,7 +222,7 @@ def _open_publisher(
         spec=engine.spec,
         engine=engine.name,
         policy=policy,
-        expected_fps=source.fps if source.live or config.pace == "real" else None,
+        expected_fps=config.rate or (source.fps if source.live or config.pace == "real" else None),
         insecure=config.insecure,
         stop=interrupt,
     )

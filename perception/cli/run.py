@@ -27,6 +27,10 @@ FLAGS = {
     "stream": ("NAME", "name of the stream, the first part of every topic (default: front)"),
     "publish": ("ENDPOINT", "where subscribers connect (default: tcp://127.0.0.1:5600)"),
     "pace": ("real|max", "files: as recorded, or as fast as it goes (default: real)"),
+    "rate": (
+        "N",
+        "files: N frames a second, due whether or not the node is ready; late ones are charged, or dropped as stale",
+    ),
     "frames": ("N", "end after N frames"),
     "policy": (
         "wait|drop_oldest",

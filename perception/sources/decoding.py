@@ -11,7 +11,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from perception.sources.pacing import SECOND_NS, Paced, Unpaced
+from perception.sources.pacing import SECOND_NS, Pacer
 from perception.types import CaptureTime
 
 
@@ -32,7 +32,7 @@ class Grabber:
     show its traces until the next key frame.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, pace: Paced | Unpaced) -> None:
+    def __init__(self, container: InputContainer, stream: VideoStream, pace: Pacer) -> None:
         # One thread: frame threads cost 4 to 12 % more core time (measured), which inference could use, and
         # blame an error on another packet than the broken one; slice threads hide that a picture is smeared.
         stream.thread_type = "SLICE"
@@ -43,6 +43,7 @@ class Grabber:
         self._waiting: list[int] = []  # a heap of the times of the packets that went into the decoder
         self._broken: list[int] = []  # times of the packets that it refused
         self._undated = 0  # packets that it refused and that have no time
+        self._told = 0  # pictures handed out, lost ones included
         self.decoded = 0
         self.damage: str | None = None  # where and how reading first went wrong
         self.broken_off = False  # the container could not be read to its end
@@ -55,15 +56,16 @@ class Grabber:
                 heapq.heappush(self._waiting, packet.pts)
             if not self._wait_for_next():
                 return
-            time = CaptureTime.now(clock="media")
+            time = self._pace.grab("media")
             for position, picture in enumerate(self._decode(packet)):
                 if position:  # the decoder gave several at once, as it does at the end
                     if not self._wait_for_next():
                         return
-                    time = CaptureTime.now(clock="media")
-                yield from self._lost_before(picture.pts, time)
-                yield self._grabbed(picture, time)
-        yield from self._lost_before(None, CaptureTime.now(clock="media"))
+                    time = self._pace.grab("media")
+                for grabbed in (*self._lost_before(picture.pts, time), self._grabbed(picture, time)):
+                    self._told += 1
+                    yield grabbed
+        yield from self._lost_before(None, self._pace.grab("media"))
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
         packets = self._container.demux(self._stream)
@@ -81,8 +83,8 @@ class Grabber:
     def _wait_for_next(self) -> bool:
         # In a steady stream the earliest time inside the decoder is that of the picture that comes out next.
         if self._waiting:
-            return self._pace.wait(self._media_ns(self._waiting[0]))
-        return self._pace.wait(None) if self.decoded else True
+            return self._pace.wait(self._media_ns(self._waiting[0]), self._told)
+        return self._pace.wait(None, self._told) if self.decoded else True
 
     def _decode(self, packet: Packet[VideoStream]) -> list[av.VideoFrame]:
         try:

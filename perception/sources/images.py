@@ -13,9 +13,9 @@ import numpy as np
 
 from perception.errors import SourceError, SourceNotFound
 from perception.ledger import Ledger
-from perception.sources.pacing import Paced, Unpaced
+from perception.sources.pacing import pacer
 from perception.sources.source import Pace
-from perception.types import CaptureTime, Frame, Image
+from perception.types import Frame, Image
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
@@ -35,22 +35,24 @@ class ImageFiles:
 
     live = False
 
-    def __init__(self, uri: str, paths: Sequence[Path], stream: str, pace: Pace) -> None:
+    def __init__(self, uri: str, paths: Sequence[Path], stream: str, pace: Pace, rate: float | None) -> None:
         self.uri = uri
         self.fps = REAL_PACE_FPS if pace == "real" else None
         self.promised: int | None = len(paths)
         self._paths = tuple(paths)
         self._stream = stream
+        self._pace = pace
+        self._rate = rate
         self._closed = threading.Event()
 
     def frames(self, ledger: Ledger) -> Iterator[Frame]:
         """The readable images in order; ``number`` counts the others too."""
-        pace = Paced(self.fps, self._closed.wait) if self.fps else Unpaced()
+        pace = pacer(self._pace, self._rate, self.fps, self._closed.wait)
         bad: list[Path] = []
         for number, path in enumerate(self._paths):
-            if not pace.wait(None) or self._closed.is_set():
+            if not pace.wait(None, number) or self._closed.is_set():
                 return
-            time = CaptureTime.now(clock="media")
+            time = pace.grab("media")
             ledger.capture(number)
             image = read_image(path)
             if image is None:

@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from perception.errors import SourceError
 from perception.ledger import Ledger
 from perception.sources.decoding import Grabber
-from perception.sources.pacing import SECOND_NS, Paced, Unpaced
+from perception.sources.pacing import SECOND_NS, pacer
 from perception.sources.picture import Converter
 from perception.sources.source import Pace
 from perception.types import Frame
@@ -35,15 +35,16 @@ class VideoFile:
 
     live = False
 
-    def __init__(self, path: Path, stream: str, pace: Pace) -> None:
+    def __init__(self, path: Path, stream: str, pace: Pace, rate: float | None) -> None:
         self.uri = str(path)
         self._path = path
         self._stream = stream
         self._pace = pace
+        self._rate = rate
         self._closed = threading.Event()
         with self._opened() as (container, video):
-            rate = video.average_rate or video.guessed_rate
-            self.fps = float(rate) if rate else None
+            nominal = video.average_rate or video.guessed_rate
+            self.fps = float(nominal) if nominal else None
             self.promised = _promised(video)
             self._length_s = None if self.promised else _length_s(container, video)
 
@@ -52,7 +53,7 @@ class VideoFile:
         convert = Converter()
         number = 0
         with self._opened() as (container, video):
-            pace = Unpaced() if self._pace == "max" else Paced(self.fps, self._closed.wait)
+            pace = pacer(self._pace, self._rate, self.fps, self._closed.wait)
             grabber = Grabber(container, video, pace)
             for grabbed in grabber.grabs():
                 if self._closed.is_set():

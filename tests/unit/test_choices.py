@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from perception.choices import choose_mode, choose_network_size, choose_policy
+from perception.choices import choose_mode, choose_network_size, choose_policy, choose_shedding
 from perception.classes import CITYSCAPES
-from perception.config import NodeConfig
+from perception.config import NodeConfig, Policy
 from perception.engines.engine import ModelSpec
 from perception.errors import ConfigError
 from perception.types import Size
@@ -34,6 +34,29 @@ def config(**settings: object) -> NodeConfig:
 def test_only_files_at_full_pace_wait(pace: str, live: bool, policy: str, mode: str) -> None:
     assert choose_policy(config(pace=pace), live=live) == policy
     assert choose_mode(config(pace=pace), live=live) == mode
+
+
+@pytest.mark.parametrize(
+    ("rate", "policy", "live", "sheds"),
+    [
+        (None, "drop_oldest", False, False),
+        (30.0, "drop_oldest", False, True),
+        (30.0, "wait", False, False),
+        (None, "drop_oldest", True, True),
+    ],
+)
+def test_frames_that_do_not_wait_for_anybody_go_stale(rate: float, policy: Policy, live: bool, sheds: bool) -> None:
+    assert choose_shedding(config(rate=rate), policy, live=live) is sheds
+
+
+def test_a_rate_is_for_files_that_are_paced() -> None:
+    with pytest.raises(ConfigError, match="a camera comes at its own rate"):
+        choose_shedding(config(rate=30.0), "drop_oldest", live=True)
+    with pytest.raises(ConfigError, match=r"--rate paces a file, --pace max"):
+        config(rate=30.0, pace="max")
+    for wrong in (0, float("nan"), True, "fast"):
+        with pytest.raises(ConfigError, match=r"must be a number from 0\.1 to 10000"):
+            config(rate=wrong)
 
 
 def test_what_was_asked_for_is_kept() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perception.sources.pacing import CATCH_UP_NS, LONGEST_GAP_NS, SECOND_NS, Paced, Unpaced
+from perception.sources.pacing import CATCH_UP_NS, LONGEST_GAP_NS, SECOND_NS, Paced, Scheduled, Unpaced, pacer
 
 MS = 1_000_000
 
@@ -34,7 +35,7 @@ def released(times: list[int | None], fps: float | None = 25.0, busy_ns: dict[in
     paced = Paced(fps, clock.pause, clock.read)
     out = []
     for position, media_ns in enumerate(times):
-        assert paced.wait(media_ns)
+        assert paced.wait(media_ns, position)
         out.append(clock.now_ns)
         clock.now_ns += (busy_ns or {}).get(position, 0)
     return [round((time - out[0]) / MS) for time in out]
@@ -42,7 +43,7 @@ def released(times: list[int | None], fps: float | None = 25.0, busy_ns: dict[in
 
 def test_the_first_frame_comes_at_once_whatever_its_time() -> None:
     clock = Clock()
-    assert Paced(25.0, clock.pause, clock.read).wait(3600 * SECOND_NS)
+    assert Paced(25.0, clock.pause, clock.read).wait(3600 * SECOND_NS, 0)
     assert clock.slept == [0]
 
 
@@ -82,11 +83,68 @@ def test_a_long_delay_moves_the_schedule_and_makes_no_burst() -> None:
 
 def test_closing_ends_the_wait() -> None:
     clock = Clock(closed=True)
-    assert not Paced(25.0, clock.pause, clock.read).wait(0)
+    assert not Paced(25.0, clock.pause, clock.read).wait(0, 0)
+    assert not Scheduled(25.0, clock.pause, clock.read).wait(0, 0)
 
 
 def test_at_full_speed_nothing_waits() -> None:
-    assert Unpaced().wait(10**18)
+    assert Unpaced().wait(10**18, 0)
+
+
+def scheduled(rate: float, busy_ns: list[int]) -> list[tuple[int, int]]:
+    """(released, counted as grabbed) of each frame, ns after the first, if frame k keeps its consumer that long."""
+    clock = Clock()
+    schedule = Scheduled(rate, clock.pause, clock.read)
+    start, out = clock.now_ns, []
+    for number, busy in enumerate(busy_ns):
+        assert schedule.wait(None, number)
+        out.append((clock.now_ns - start, schedule.grab("media").captured_mono_ns - start))
+        clock.now_ns += busy
+    return out
+
+
+def test_a_stall_is_charged_to_every_frame_that_it_delayed() -> None:
+    """A loop that starts its clock when it comes round would report one slow frame; three were late."""
+    times = [(a / MS, due / MS) for a, due in scheduled(10.0, [0, 250 * MS, 0, 0, 0, 0])]
+    assert times == [(0, 0), (100, 100), (350, 200), (350, 300), (400, 400), (500, 500)]
+
+
+def test_waiting_twice_for_one_frame_moves_nothing() -> None:
+    clock = Clock()
+    schedule = Scheduled(10.0, clock.pause, clock.read)
+    start = clock.now_ns
+    for number in (0, 0, 0, 1):
+        assert schedule.wait(77, number)
+    assert schedule.grab("media", 5).captured_mono_ns == start + 100 * MS
+    assert schedule.grab("media", 5).media_ns == 5
+
+
+def test_a_frame_that_was_not_waited_for_is_grabbed_now() -> None:
+    clock = Clock()
+    assert Scheduled(10.0, clock.pause, clock.read).grab("media").captured_mono_ns == clock.now_ns
+
+
+@given(st.floats(0.1, 10_000), st.lists(st.integers(0, 3 * SECOND_NS), min_size=1, max_size=50))
+def test_the_schedule_depends_on_nothing_but_the_rate(rate: float, busy_ns: list[int]) -> None:
+    out = scheduled(rate, busy_ns)
+    assert [due for _, due in out] == [round(number * SECOND_NS / rate) for number in range(len(out))]
+    assert all(released >= due - 1 for released, due in out)  # sleeping is rounded to a nanosecond
+
+
+def test_both_clocks_tell_the_same_moment() -> None:
+    schedule = Scheduled(1000.0, lambda _: False)  # never sleeps: the frame is due in a hundred seconds
+    schedule.wait(None, 0)
+    schedule.wait(None, 100_000)
+    time_ = schedule.grab("media")
+    ahead_unix, ahead_mono = time_.captured_ns - time.time_ns(), time_.captured_mono_ns - time.monotonic_ns()
+    assert abs(ahead_unix - ahead_mono) < 10 * SECOND_NS
+    assert ahead_mono > 50 * SECOND_NS
+
+
+def test_a_rate_takes_the_place_of_either_pace() -> None:
+    assert isinstance(pacer("real", 9.0, 30.0, bool), Scheduled)
+    assert isinstance(pacer("real", None, 30.0, bool), Paced)
+    assert isinstance(pacer("max", None, 30.0, bool), Unpaced)
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(-(10**12), 10**15)), min_size=1, max_size=30))
