@@ -38,7 +38,8 @@ def export_onnx(model: keras.Model, path: Path, card: ModelCard, *, label_stride
     if label_stride not in (1, 2):
         raise ModelError(f"Label stride must be 1 or 2, got {label_stride}.")
     graph = OnnxGraph()
-    x = graph.add("Cast", [graph.add("Transpose", ["frame"], perm=[0, 3, 1, 2])], to=TensorProto.FLOAT)
+    # TensorRT takes u8 inputs only straight into a cast.
+    x = graph.add("Transpose", [graph.add("Cast", ["frame"], to=TensorProto.FLOAT)], perm=[0, 3, 1, 2])
     logits = add_keras_model(graph, model, x)[0]
     add_label_head(graph, logits, upsample=label_stride == 1)
     proto = _assemble(graph, card)

@@ -1,7 +1,7 @@
 """The end of an exported graph: logits to the u8 maps ``labels`` and ``confidence``.
 
 Bilinear up-sampling by two is written as four shifted sums, one per sub-pixel phase, each classified at
-the size of the logits; only the finished u8 maps are interleaved. The result equals Resize (half_pixel)
+the size of the logits; only the finished maps are interleaved. The result equals Resize (half_pixel)
 followed by ArgMax label for label, and of the forms compared (docs/experiments.md) it is the only one
 that is fast in ONNX Runtime and OpenVINO alike.
 """
@@ -31,18 +31,20 @@ def add_label_head(graph: OnnxGraph, logits: str, *, upsample: bool) -> None:
 
 
 def _finish(graph: OnnxGraph, maps: list[str], name: str) -> None:
-    """Interleave four (N, 1, h, w) maps into one of twice the size; drop the channel axis."""
+    """Interleave four (N, 1, h, w) maps into one of twice the size; drop the channel axis; cast to u8.
+
+    The cast comes last because TensorRT gives u8 outputs only straight out of a cast from floating point.
+    """
     joined = maps[0]
     if len(maps) > 1:
         joined = graph.add("Concat", maps, axis=1)
         joined = graph.add("DepthToSpace", [joined], blocksize=2, mode="DCR")
-    graph.add("Squeeze", [joined, graph.constant([1], np.int64)], name)
+    flat = graph.add("Squeeze", [joined, graph.constant([1], np.int64)])
+    graph.add("Cast", [flat], name, to=TensorProto.UINT8)
 
 
 def _classify(graph: OnnxGraph, logits: str) -> str:
-    best = graph.add("ArgMax", [logits], axis=1, keepdims=1)
-    # TensorRT casts u8 network outputs from floating point only.
-    return graph.add("Cast", [graph.add("Cast", [best], to=TensorProto.FLOAT)], to=TensorProto.UINT8)
+    return graph.add("Cast", [graph.add("ArgMax", [logits], axis=1, keepdims=1)], to=TensorProto.FLOAT)
 
 
 def _confidence(graph: OnnxGraph, logits: str) -> str:
@@ -51,8 +53,7 @@ def _confidence(graph: OnnxGraph, logits: str) -> str:
     exponentials = graph.add("Exp", [graph.add("Sub", [logits, largest])])
     total = graph.add("ReduceSum", [exponentials, graph.constant([1], np.int64)], keepdims=1)
     scaled = graph.add("Div", [graph.constant(255.0, np.float32), total])
-    rounded = graph.add("Add", [scaled, graph.constant(0.5, np.float32)])
-    return graph.add("Cast", [rounded], to=TensorProto.UINT8)
+    return graph.add("Add", [scaled, graph.constant(0.5, np.float32)])  # the cast to u8 cuts: so it rounds
 
 
 def _bilinear_phases(graph: OnnxGraph, x: str) -> list[str]:
