@@ -96,7 +96,11 @@ def _build(config: FitConfig, mixture: Mixture) -> keras.Model:
         load_imagenet(model, config.encoder_weights, config.encoder)
     frequencies = class_frequencies(pair for part in mixture.parts for pair in part)
     weights = inverse_power_weights(frequencies, config.weight_power)
-    loss = SegmentationLoss(hard_share=config.hard_share, dice=config.dice, class_weights=weights)
+    # The auxiliary head, which is dropped at export, does without the costly term.
+    loss, auxiliary_loss = (
+        SegmentationLoss(hard_share=config.hard_share, dice=config.dice, lovasz=lovasz, class_weights=weights)
+        for lovasz in (config.lovasz, 0.0)
+    )
     optimizer = build_optimizer(
         rate=config.rate,
         encoder_rate=config.encoder_rate,
@@ -104,7 +108,7 @@ def _build(config: FitConfig, mixture: Mixture) -> keras.Model:
         ema=config.ema,
         decay=config.decay,
     )
-    model.compile(optimizer, [loss, loss], loss_weights=[1.0, AUXILIARY_WEIGHT])
+    model.compile(optimizer, [loss, auxiliary_loss], loss_weights=[1.0, AUXILIARY_WEIGHT])
     optimizer.build(model.trainable_variables)
     return model
 

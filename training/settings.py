@@ -32,6 +32,7 @@ class FitConfig:
     ema: float = 0.998
     hard_share: float = 0.35
     dice: float = 0.2
+    lovasz: float = 0.0  # weight of the Lovász-softmax term
     weight_power: float = 0.25  # of the inverse class frequency
     precision: str = "float32"  # or mixed_bfloat16
     workers: int = 2
@@ -44,7 +45,7 @@ class FitConfig:
         for name in ("epochs", "steps", "batch", "workers", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("rate", "encoder_rate", "decay", "dice", "weight_power"):
+        for name in ("rate", "encoder_rate", "decay", "dice", "lovasz", "weight_power"):
             value = getattr(self, name)
             if not 0 <= value < math.inf or (name == "rate" and not value):
                 raise ConfigError(
