@@ -116,15 +116,16 @@ class Usage:
 
     wall_s: float
     cpu_s: float
+    resident_mb: float | None = None
 
     @staticmethod
     def now() -> Usage:
         """The clocks as they stand."""
-        return Usage(time.monotonic(), time.process_time())
+        return Usage(time.monotonic(), time.process_time(), resident_mb())
 
     def since(self, start: Usage, frames: int) -> Mapping[str, float | None]:
         """Seconds and processor seconds since ``start``, core-milliseconds a frame, the busy share of all cores,
-        and the memory now resident; None for what cannot be told."""
+        and the memory resident at ``start``, now, and at most ever; None for what cannot be told."""
         wall, cpu = self.wall_s - start.wall_s, self.cpu_s - start.cpu_s
         return {
             "seconds": wall,
@@ -132,7 +133,9 @@ class Usage:
             "core_ms_per_frame": cpu * 1e3 / frames if frames else None,
             "busy": cpu / wall / cores() if wall > 0 else None,
             "cores": cores(),
-            "resident_mb": resident_mb(),
+            "resident_at_start_mb": start.resident_mb,
+            "resident_mb": self.resident_mb,
+            "peak_mb": peak_mb(),
         }
 
 
@@ -141,10 +144,23 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def resident_mb() -> float | None:
-    """Resident memory of this process in MB, where the system tells it in /proc."""
+def resident_mb(pid: int | None = None) -> float | None:
+    """Resident memory of a process, by default this one, in MB, where the system tells it in /proc."""
+    return _status_mb("VmRSS", pid)
+
+
+def peak_mb() -> float | None:
+    """The most memory that was ever resident for this process, in MB.
+
+    Not ``getrusage``: its maximum is inherited from the parent that started the process.
+    """
+    return _status_mb("VmHWM", None)
+
+
+def _status_mb(field: str, pid: int | None) -> float | None:
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
+        lines = Path(f"/proc/{pid or 'self'}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
         return None
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    found = [line.split() for line in lines if line.startswith(f"{field}:")]
+    return int(found[0][1]) * 1024 / 1e6 if found else None

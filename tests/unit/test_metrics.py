@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perception.metrics import Histogram, Meter, Quantiles, Usage, cores, resident_mb
+from perception.metrics import Histogram, Meter, Quantiles, Usage, cores, peak_mb, resident_mb
 from perception.types import Latency
 
 MS = 1_000_000
@@ -62,9 +62,20 @@ def test_usage_is_a_difference() -> None:
     assert used["cpu_s"] == 3.0
     assert used["core_ms_per_frame"] == 3.0
     assert used["busy"] == pytest.approx(1.5 / cores())
+    sizes = Usage(12.0, 6.0, 90.0).since(Usage(10.0, 3.0, 70.0), 1)
+    assert (sizes["resident_at_start_mb"], sizes["resident_mb"]) == (70.0, 90.0)
     assert Usage(10.0, 3.0).since(Usage(10.0, 3.0), 0)["core_ms_per_frame"] is None
 
 
 def test_resident_memory_is_plausible() -> None:
     resident = resident_mb()
     assert resident is None or 5 < resident < 100_000
+    assert resident_mb(2**22 + 1) is None  # beyond the largest process id
+
+
+def test_the_peak_remembers_what_was_freed() -> None:
+    before, block = resident_mb(), np.ones(100_000_000, np.uint8)
+    del block
+    peak = peak_mb()
+    assert (peak is None) == (before is None)
+    assert before is None or peak is None or peak > before + 90
