@@ -18,6 +18,8 @@ def check_folder(path: Path) -> None:
         raise ConfigError(f"Cannot write {str(path)!r}: there is no folder {str(path.parent)!r}. Create it first.")
     if path.is_dir():
         raise ConfigError(f"Cannot write {str(path)!r}: it is a folder. Give the name of a file.")
+    if path.exists() and not path.is_file():  # a file that is moved over a device would take its place
+        raise ConfigError(f"Cannot write {str(path)!r}: it is no ordinary file. Give the name of one.")
 
 
 def temporary_beside(path: Path) -> Path:
@@ -46,9 +48,18 @@ def save_png(path: Path, image: Image) -> None:
     done, data = cv2.imencode(".png", image)
     if not done:
         raise OutputError(f"Cannot write {str(path)!r}: an image of shape {image.shape} does not fit into a PNG.")
+    save_bytes(path, data.tobytes())
+
+
+def save_bytes(path: Path, data: bytes) -> None:
+    """Write a file.
+
+    Raises:
+        OutputError: it cannot be written; an existing file of that name stays as it was.
+    """
     temporary = temporary_beside(path)
     try:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
         raise cannot_write(path, error) from error
