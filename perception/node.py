@@ -24,7 +24,7 @@ from perception.engines.open import open_engine
 from perception.errors import EngineError, SourceError
 from perception.ledger import Ledger
 from perception.pipeline import Stage, Stop, Stopped, in_thread, threaded
-from perception.publisher import Publisher
+from perception.publisher import Publisher, StreamInfo
 from perception.sources import Source, open_source
 from perception.stages.objects import objects
 from perception.stages.segment import segment
@@ -215,14 +215,17 @@ def _closed_at_end(publisher: Publisher) -> Iterator[Publisher]:
 def _open_publisher(
     config: NodeConfig, source: Source, engine: Engine, ledger: Ledger, policy: Policy, interrupt: threading.Event
 ) -> Publisher:
+    stream = StreamInfo(
+        name=config.stream,
+        ledger=ledger,
+        expected_fps=config.rate or (source.fps if source.live or config.pace == "real" else None),
+    )
     return Publisher(
         config.publish,
-        stream=config.stream,
-        ledger=ledger,
+        [stream],
         spec=engine.spec,
         engine=engine.name,
         policy=policy,
-        expected_fps=config.rate or (source.fps if source.live or config.pace == "real" else None),
         insecure=config.insecure,
         stop=interrupt,
     )

@@ -146,6 +146,29 @@ class Latency:
         return Latency(now, spent)
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What frames of several cameras a frame belongs together with: a set holds at most one of each camera.
+
+    ``error_ns`` is the distance of this frame's capture time to that of the set's earliest frame, at most
+    ``tolerance_ns``.
+    """
+
+    number: int  # of the set, from 0
+    streams: tuple[str, ...]  # all that are in the set, this frame's too
+    error_ns: int
+    tolerance_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What a planner asks first of one frame."""
+
+    share: Mapping[int, float]  # fraction of the map by class id, void left out
+    nearest: tuple[int | None, ...]  # the lowest source row of any thing in each of 32 equal parts of the width
+    drivable: tuple[tuple[float, float], ...]  # a polygon x, y in source pixels; empty where there is no road
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
     """What is known about one frame so far."""
@@ -154,6 +177,8 @@ class Scene:
     latency: Latency
     segmentation: Segmentation | None = None
     instances: Instances | None = None
+    digest: Digest | None = None
+    pair: Pair | None = None  # None with a single camera
 
     def lap(self, name: str, at_ns: int | None = None) -> Scene:
         """This scene with the time since the last reading charged to ``name``."""

@@ -8,6 +8,7 @@ monitor. A connection counts once its ZMTP handshake succeeded, so a port scan i
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -16,46 +17,63 @@ from perception.wire.topic import KINDS, topic_of, wanted_kinds
 
 
 class Audience:
-    """The peers of one XPUB socket. Belongs to the thread that owns the socket."""
+    """The peers of one XPUB socket that sends these streams. Belongs to the thread that owns the socket."""
 
-    def __init__(self, socket: zmq.Socket[bytes], stream: str) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], streams: Sequence[str]) -> None:
         self._socket = socket
-        self._stream = stream
-        self._topics = [topic_of(stream, kind) for kind in KINDS]
+        self._topics = {stream: [topic_of(stream, kind) for kind in KINDS] for stream in streams}
         self._prefixes: Counter[bytes] = Counter()
         self._connections: dict[int, bool] = {}  # by file descriptor: whether the handshake succeeded
         self._monitor = socket.get_monitor_socket(
             zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
-        self.wanted: frozenset[str] = frozenset()
-        self.subscribers = 0  # connected peers, as far as there are subscriptions for so many
+        self.wanted: Mapping[str, frozenset[str]] = dict.fromkeys(streams, frozenset())  # kinds by stream
 
-    def drain(self) -> frozenset[str]:
-        """Take in what happened since the last call; returns the kinds that somebody newly subscribed to."""
+    @property
+    def subscribers(self) -> int:
+        """Connected peers, as far as there are subscriptions for so many."""
+        return min(self._connected, self._prefixes.total())
+
+    def subscribers_of(self, stream: str) -> int:
+        """Connected peers, as far as there are subscriptions to something of this stream for so many."""
+        matching = sum(count for prefix, count in self._prefixes.items() if self._matches(stream, prefix))
+        return min(self._connected, matching)
+
+    def drain(self) -> Mapping[str, frozenset[str]]:
+        """Take in what happened since the last call; returns the kinds of each stream newly subscribed to."""
         while _readable(self._monitor):
             event = recv_monitor_message(self._monitor)
             self._connection(event["event"], event["value"])
         asked: list[bytes] = []
+        changed = False
         while _readable(self._socket):
             message = self._socket.recv()
             prefix = message[1:]
             # A prefix of no topic of ours matches nothing; not keeping it bounds what strangers can make us keep.
-            if not any(topic.startswith(prefix) for topic in self._topics):
+            if not any(self._matches(stream, prefix) for stream in self._topics):
                 continue
+            changed = True
             if message[:1] == b"\x01":
                 self._prefixes[prefix] += 1
                 asked.append(prefix)
             elif message[:1] == b"\x00":
                 self._prefixes[prefix] -= 1
                 self._prefixes = +self._prefixes
-        self.wanted = wanted_kinds(self._stream, self._prefixes)
-        self.subscribers = min(sum(self._connections.values()), self._prefixes.total())
-        return wanted_kinds(self._stream, asked)
+        if changed:
+            self.wanted = {stream: wanted_kinds(stream, self._prefixes) for stream in self._topics}
+        return {stream: wanted_kinds(stream, asked) for stream in self._topics} if asked else {}
 
     def close(self) -> None:
         """Stop watching the socket."""
         self._socket.disable_monitor()
         self._monitor.close(linger=0)  # pyzmq only forgets it, and the context would wait for it for ever
+
+    @property
+    def _connected(self) -> int:
+        return sum(self._connections.values())
+
+    def _matches(self, stream: str, prefix: bytes) -> bool:
+        return any(topic.startswith(prefix) for topic in self._topics[stream])
 
     def _connection(self, event: int, descriptor: int) -> None:
         if event == zmq.EVENT_ACCEPTED:

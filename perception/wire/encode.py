@@ -11,7 +11,7 @@ import numpy as np
 
 from perception.geometry import resize_affine
 from perception.ledger import LedgerEntry
-from perception.types import CaptureTime, Frame, Image, Latency, Scene, Size
+from perception.types import CaptureTime, Frame, Image, Latency, Pair, Scene, Size
 from perception.wire.codecs import MAX_PART_BYTES, MAX_SIDE, Array, Buffer, Codec, Part, encode_array
 from perception.wire.header import ModelInfo, ledger_to_wire, pack_header
 from perception.wire.objects import limit_objects, objects_to_wire
@@ -62,15 +62,16 @@ def content_of(kind: str, scene: Scene, transport: Transport) -> Content | None:
     return None
 
 
-def frame_fields(frame: Frame, model: ModelInfo, classes: str, ledger: LedgerEntry) -> dict[str, object]:
+def frame_fields(scene: Scene, model: ModelInfo, classes: str, ledger: LedgerEntry) -> dict[str, object]:
     """The header fields that all messages of one frame share."""
-    return {
-        "frame": frame.number,
-        "source_size": frame.size,
+    fields = {
+        "frame": scene.frame.number,
+        "source_size": scene.frame.size,
         "model": model.to_wire(),
         "classes": classes,
         "ledger": ledger_to_wire(ledger),
     }
+    return fields if scene.pair is None else {**fields, "pair": pair_to_wire(scene.pair)}
 
 
 def frame_time(captured: CaptureTime, published_ns: int, published_mono_ns: int) -> dict[str, object]:
@@ -85,6 +86,16 @@ def frame_time(captured: CaptureTime, published_ns: int, published_mono_ns: int)
         "estimated": captured.estimated,
     }
     return fields if captured.original_ns is None else {**fields, "original_ns": captured.original_ns}
+
+
+def pair_to_wire(pair: Pair) -> dict[str, object]:
+    """The key ``pair``, which readers of version 1.0 ignore: frames of one ``set`` belong together."""
+    return {
+        "set": pair.number,
+        "streams": list(pair.streams),
+        "error_us": round(pair.error_ns / 1000),
+        "tolerance_us": round(pair.tolerance_ns / 1000),
+    }
 
 
 def latency_us(latency: Latency) -> dict[str, int]:

@@ -16,7 +16,8 @@ from perception.wire.encode import Content, Sender, pack_message
 from perception.wire.endpoint import bind, ipc_file
 from perception.wire.topic import KINDS
 
-SEND_HWM = max(16, 4 * len(KINDS))  # messages; 4 starves the kinds sent last even with a healthy reader
+HWM_PER_TOPIC = 4  # messages; 4 in all starve the kinds sent last even with a healthy reader
+SMALLEST_HWM = 16
 SEND_BUFFER = 256 * 1024  # bytes
 HEARTBEAT_MS = 1000
 # libzmq's default, the interval itself, cuts off a reader that pauses for two seconds (measured), which
@@ -27,7 +28,7 @@ MAX_REQUEST_BYTES = 4096  # of what a peer may send us
 
 
 class Outlet:
-    """A bound XPUB socket that numbers what it sends.
+    """A bound XPUB socket that numbers what it sends, topic by topic.
 
     ``lossless`` makes a send wait for subscribers without room; else they lose the message.
 
@@ -39,24 +40,23 @@ class Outlet:
     def __init__(
         self,
         endpoint: str,
-        sender: Sender,
+        streams: Sequence[str],
         *,
         lossless: bool,
         insecure: bool = False,
         stop: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._sender = sender
         self._lossless = lossless
         self._stop = stop or threading.Event()
         self._clock = clock
-        self._seq: Counter[str] = Counter()
+        self._seq: Counter[tuple[str, str]] = Counter()  # by stream and kind
         self._file: Path | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
-        self.audience = Audience(self._socket, sender.stream)
+        self.audience = Audience(self._socket, streams)
         try:
-            self._set_options()
+            self._set_options(max(SMALLEST_HWM, HWM_PER_TOPIC * len(KINDS) * len(streams)))
             self.endpoint = bind(self._socket, endpoint, insecure=insecure)
             self._file = ipc_file(endpoint)
         except BaseException:
@@ -65,6 +65,7 @@ class Outlet:
 
     def send(
         self,
+        sender: Sender,
         content: Content,
         time_fields: Mapping[str, object],
         *,
@@ -79,8 +80,8 @@ class Outlet:
         later ones until its peer has read half of it, so only the first send waits for a stalled subscriber,
         and for the healthy ones the promise holds that nothing is lost. Without ``force`` nobody gets it.
         """
-        seq = self._seq[content.kind]
-        message = pack_message(self._sender, content, seq=seq, time=time_fields, flags=flags, common=common)
+        topic = sender.stream, content.kind
+        message = pack_message(sender, content, seq=self._seq[topic], time=time_fields, flags=flags, common=common)
         deadline = self._clock() + patience_s
         delivered = self._try(message, zmq.NOBLOCK)
         while not delivered and self._clock() < deadline and not self._stop.is_set():
@@ -89,7 +90,7 @@ class Outlet:
             self._socket.setsockopt(zmq.XPUB_NODROP, 0)
             self._socket.send_multipart(message)
             self._socket.setsockopt(zmq.XPUB_NODROP, int(self._lossless))
-        self._seq[content.kind] += delivered or force
+        self._seq[topic] += delivered or force
         return delivered
 
     def pause(self, milliseconds: int) -> None:
@@ -130,10 +131,10 @@ class Outlet:
             return False
         return True
 
-    def _set_options(self) -> None:
+    def _set_options(self, queue: int) -> None:
         self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
         self._socket.setsockopt(zmq.XPUB_NODROP, int(self._lossless))
-        self._socket.setsockopt(zmq.SNDHWM, SEND_HWM)
+        self._socket.setsockopt(zmq.SNDHWM, queue)
         self._socket.setsockopt(zmq.SNDBUF, SEND_BUFFER)
         self._socket.setsockopt(zmq.SNDTIMEO, SLICE_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)

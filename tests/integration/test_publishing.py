@@ -16,7 +16,7 @@ from scenes import SPEC, make_scene
 from perception.client import Subscriber
 from perception.errors import ConfigError, EndpointError, Stale, Timeout, WireError
 from perception.ledger import Ledger
-from perception.publisher import Publisher
+from perception.publisher import Publisher, StreamInfo
 from perception.wire import KINDS, decode
 from perception.wire.encode import Content, Sender, pack_message
 
@@ -25,8 +25,9 @@ PATIENCE = 20.0  # seconds; generous, for a busy machine
 
 
 def make_publisher(endpoint: str = LOOPBACK, **options) -> Publisher:
-    options = {"stream": "front", "ledger": Ledger(), "spec": SPEC, "engine": "recorded"} | options
-    return Publisher(endpoint, **options)
+    told = {"name": options.pop("stream", "front"), "ledger": options.pop("ledger", None) or Ledger()}
+    told |= {name: options.pop(name) for name in ("expected_fps", "source_size", "camera") if name in options}
+    return Publisher(endpoint, [StreamInfo(**told)], **({"spec": SPEC, "engine": "recorded"} | options))
 
 
 def publish(publisher: Publisher, ledger: Ledger, numbers, **options) -> None:
@@ -90,7 +91,8 @@ def test_what_is_published_with_wait_is_received_to_the_last(endpoint, queue):
 
 
 def test_end_of_stream_is_the_last_message():
-    publisher = make_publisher(policy="drop_oldest")
+    ledger = Ledger()
+    publisher = make_publisher(ledger=ledger, policy="drop_oldest")
     kinds = []
 
     def read() -> None:
@@ -103,7 +105,6 @@ def test_end_of_stream_is_the_last_message():
             with pytest.raises(Timeout):
                 subscriber.receive(0.2)
 
-    ledger = publisher._ledger
     with reader(read):
         publisher.wait_for_subscribers(1, PATIENCE)
         publish(publisher, ledger, range(5))
@@ -253,7 +254,8 @@ def test_drop_oldest_never_waits_and_the_loser_sees_it():
 
 
 def test_a_restart_is_seen_and_starts_from_zero():
-    first = make_publisher()
+    ledgers = [Ledger(), Ledger()]
+    first = make_publisher(ledger=ledgers[0])
     endpoint = first.endpoint
     got = []
 
@@ -265,10 +267,8 @@ def test_a_restart_is_seen_and_starts_from_zero():
             assert subscriber.tally.lost == subscriber.tally.dropped == 0
 
     with reader(read):
-        for publisher in (first, None):
-            ledger = Ledger()
-            with publisher or make_publisher(endpoint) as current:
-                current._ledger = ledger
+        for publisher, ledger in zip((first, None), ledgers):
+            with publisher or make_publisher(endpoint, ledger=ledger) as current:
                 current.wait_for_subscribers(1, PATIENCE)
                 publish(current, ledger, range(3))
     assert got == [0, 1, 2, 0, 1, 2]

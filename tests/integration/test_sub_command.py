@@ -15,7 +15,7 @@ from scenes import SPEC, make_scene
 
 from perception.cli.main import main
 from perception.ledger import Ledger
-from perception.publisher import Publisher
+from perception.publisher import Publisher, StreamInfo
 
 PATIENCE = 20.0
 
@@ -23,9 +23,8 @@ PATIENCE = 20.0
 def watch(arguments, capsys, scenes, *, spoil=None) -> tuple[int, str, str]:
     """Run ``roadcast sub`` against a node that publishes these scenes; (exit code, stdout, stderr)."""
     ledger = Ledger()
-    publisher = Publisher(
-        "tcp://127.0.0.1:*", stream="front", ledger=ledger, spec=SPEC, engine="recorded", policy="wait"
-    )
+    streams = [StreamInfo(ledger=ledger)]
+    publisher = Publisher("tcp://127.0.0.1:*", streams, spec=SPEC, engine="recorded", policy="wait")
     codes: list[int] = []
     command = ["sub", publisher.endpoint, "--timeout", str(PATIENCE), *arguments]
     thread = threading.Thread(target=lambda: codes.append(main(command)))
@@ -105,7 +104,7 @@ def test_an_audit_says_what_is_wrong(edit, finding, capsys):
 def test_an_audit_misses_a_message_that_was_never_received(capsys):
     def skip(publisher, ledger):
         if ledger.entry().captured == 2:
-            publisher._outlet._seq["labels"] += 3
+            publisher._outlet._seq["front", "labels"] += 3
 
     code, _, err = watch(["--audit"], capsys, [make_scene(k) for k in range(3)], spoil=skip)
     assert code == 1
@@ -166,7 +165,7 @@ def test_a_signal_ends_it_with_summary_and_audit(number, tmp_path):
         [sys.executable, "-m", "perception", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        with Publisher(endpoint, stream="front", ledger=ledger, spec=SPEC, engine="recorded", policy="wait") as node:
+        with Publisher(endpoint, [StreamInfo(ledger=ledger)], spec=SPEC, engine="recorded", policy="wait") as node:
             node.wait_for_subscribers(1, PATIENCE)
             ledger.capture(0)
             node.publish(make_scene(0))

@@ -37,7 +37,7 @@ def encoded(kind: str, *, overlapping: bool = False, transport="tcp") -> list[by
         return [bytes(f) for f in pack_message(SENDER, Content(kind, {kind: CONTROL[kind]}), seq=4, time=times)]
     scene = make_scene(9, time=TIME, overlapping=overlapping)
     ledger = LedgerEntry(10, 8, 1, {"stale": 1})
-    common = frame_fields(scene.frame, ModelInfo("m", "ab" * 8, "fp32", "recorded"), "c0ffee", ledger)
+    common = frame_fields(scene, ModelInfo("m", "ab" * 8, "fp32", "recorded"), "c0ffee", ledger)
     common["latency_us"] = latency_us(Latency(0, {"decode": 1500, "infer": 2_000_000}))
     if kind == "summary":
         body = {"share": {0: 0.5, 10: 0.5}, "nearest": [None] * 32, "drivable": [[0, 1], [2.5, 3]]}

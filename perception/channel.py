@@ -1,0 +1,188 @@
+"""One stream of a node on the wire: what it sends of each frame, what it says about itself, and its end."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from perception.bursts import BurstWatch
+from perception.engines.engine import ModelSpec
+from perception.ledger import Ledger
+from perception.types import Scene, Size
+from perception.wire.encode import Content, Sender, Transport, content_of, frame_fields, frame_time, latency_us
+from perception.wire.header import ModelInfo, ledger_to_wire
+from perception.wire.outlet import Outlet
+from perception.wire.topic import FRAME_KINDS
+
+State = Literal["starting", "running", "reconnecting", "ended", "failed"]
+EventName = Literal[
+    "end_of_stream", "reconnecting", "recovered", "model_changed", "drop_burst", "subscriber_lost", "recording_gap"
+]
+
+PERIOD_S = 1.0  # of status and meta
+FPS_WINDOW_S = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamInfo:
+    """What a node knows about one of its streams before the first frame."""
+
+    name: str = "front"
+    ledger: Ledger
+    expected_fps: float | None = None
+    source_size: Size | None = None
+    camera: Mapping[str, object] | None = None  # its calibration, as ``meta`` has it
+
+
+class Channel:
+    """The topics of one stream on a socket that it may share. Belongs to the socket's thread.
+
+    ``wanted``, ``state`` and ``fps`` may be read by any thread. ``flags`` may be set to ``("degraded",)`` or
+    ``("replay",)``.
+    """
+
+    def __init__(
+        self,
+        info: StreamInfo,
+        outlet: Outlet,
+        sender: Sender,
+        *,
+        transport: Transport,
+        patience_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.name = info.name
+        self.flags: tuple[str, ...] = ()
+        self.ended = False  # whether its end was told; nothing follows that
+        self._info = info
+        self._ledger = info.ledger
+        self._outlet = outlet
+        self._sender = sender
+        self._transport = transport
+        self._patience_s = patience_s
+        self._clock = clock
+        self._state: State = "starting"
+        self._source_size = info.source_size
+        self._published_at: deque[float] = deque()
+        self._due = {"meta": 0.0, "status": 0.0}
+        self._bursts = BurstWatch()
+
+    def serve(self, spec: ModelSpec, engine: str) -> None:
+        """Name the model that makes the frames published from now on."""
+        self._spec = spec
+        self._model = ModelInfo(spec.id, spec.sha256[:16], spec.precision, engine)
+        self._classes = spec.classes.fingerprint()
+        self._due["meta"] = 0.0
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """Kinds of this stream that somebody subscribes to. What is not in it need not be computed."""
+        return self._outlet.audience.wanted[self.name]
+
+    @property
+    def state(self) -> State:
+        """What the stream is doing; a change is published at once."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        if state != self._state and not self.ended:
+            self._state = state
+            self._due["status"] = 0.0
+            self.poll()
+
+    @property
+    def fps(self) -> float:
+        """Frames published a second, over the last two seconds."""
+        now = self._clock()
+        while self._published_at and self._published_at[0] < now - FPS_WINDOW_S:
+            self._published_at.popleft()
+        if len(self._published_at) < 2:
+            return 0.0
+        return (len(self._published_at) - 1) / max(now - self._published_at[0], 1e-9)
+
+    def poll(self, *, asked: frozenset[str] = frozenset()) -> None:
+        """Send what is due of ``meta`` and ``status``, and ``drop_burst`` where one began. Never blocks.
+
+        ``asked`` are the kinds that somebody newly subscribed to: ``meta`` is due at once then.
+        """
+        if self.ended:
+            return
+        if "meta" in asked:
+            self._due["meta"] = 0.0
+        now = self._clock()
+        for kind, content in (("meta", self._meta), ("status", self._status)):
+            # Where a subscriber of a lossless socket has no room, the next call tries again.
+            if now >= self._due[kind] and (kind not in self.wanted or self._send(content(), force=False)):
+                self._due[kind] = now + PERIOD_S
+        burst = self._bursts.look(now, self._ledger)
+        if burst is not None:
+            self.event("drop_burst", burst)
+
+    def publish(self, scene: Scene) -> None:
+        """Send every kind of this frame that somebody subscribes to, and count the frame as published."""
+        scene = scene.lap("wait_publish")
+        self._source_size = scene.frame.size
+        wanted = self.wanted
+        contents = [content_of(kind, scene, self._transport) for kind in FRAME_KINDS if kind in wanted]
+        latency = scene.latency.lap("encode")
+        common = frame_fields(scene, self._model, self._classes, self._ledger.entry())
+        for content in contents:
+            if content is None:
+                continue
+            latency = latency.lap("send")
+            times = frame_time(scene.frame.time, time.time_ns(), latency.mark_ns)
+            common["latency_us"] = latency_us(latency)
+            if not self._outlet.send(
+                self._sender, content, times, common=common, flags=self.flags, patience_s=self._patience_s
+            ):
+                self.event("subscriber_lost", {"kind": content.kind, "frame": scene.frame.number})
+        self._ledger.publish(scene.frame.number)
+        self._published_at.append(self._clock())
+
+    def event(self, name: EventName, detail: Mapping[str, object] | None = None) -> None:
+        """Send an event. ``detail`` holds what msgpack can: text, numbers, lists, maps."""
+        if name not in get_args(EventName):
+            raise ValueError(f"the protocol has no event {name!r}")
+        if "event" in self.wanted and not self.ended:
+            content = Content("event", {"event": {"name": name, "detail": dict(detail or {})}})
+            # subscriber_lost must not wait for the very subscriber that it is about.
+            self._send(content, patience_s=0.0 if name == "subscriber_lost" else self._patience_s)
+
+    def end(self, *, failed: bool, detail: Mapping[str, object] | None = None) -> None:
+        """Send a last ``status`` and then ``end_of_stream`` with ``detail``. A second call does nothing."""
+        if self.ended:
+            return
+        self._state = "failed" if failed else "ended"
+        if "status" in self.wanted:
+            self._send(self._status(), patience_s=self._patience_s)
+        self.event("end_of_stream", {"state": self._state, **(detail or {})})
+        self.ended = True
+
+    def _send(self, content: Content, *, patience_s: float = 0.0, force: bool = True) -> bool:
+        times = {"published_ns": time.time_ns(), "published_mono_ns": time.monotonic_ns()}
+        return self._outlet.send(self._sender, content, times, flags=self.flags, patience_s=patience_s, force=force)
+
+    def _meta(self) -> Content:
+        meta = {
+            "classes": self._spec.classes.to_wire(),
+            "source_size": self._source_size,
+            "camera": self._info.camera,
+            "model": {**self._spec.card, **self._model.to_wire()},
+        }
+        return Content("meta", {"meta": meta})
+
+    def _status(self) -> Content:
+        status = {
+            "state": self._state,
+            "expected_fps": self._info.expected_fps,
+            "fps": round(self.fps, 3),
+            "subscribers": self._outlet.audience.subscribers_of(self.name),
+            "wanted": sorted(self.wanted),
+            "ledger": ledger_to_wire(self._ledger.entry()),
+            "model": self._model.to_wire(),
+        }
+        return Content("status", {"status": status})
