@@ -33,6 +33,10 @@ EXTRA_MODULES = {
     "keras": ("Keras", "train"),
     "tensorflow": ("TensorFlow", "train"),
     "onnx": ("ONNX", "train"),
+    "mcap": ("MCAP", "record"),
+    "mcap_protobuf": ("MCAP's protobuf support", "record"),
+    "foxglove_schemas_protobuf": ("Foxglove's schemas", "record"),
+    "aiohttp": ("aiohttp", "view"),
 }
 
 

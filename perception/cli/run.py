@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     flags = {name: text for name in RULES if (text := getattr(args, name)) is not None}
     config = load_config(flags, file=args.config)
     interrupt = threading.Event()
-    with _interrupted_by_signals(interrupt):
+    with interrupted_by_signals(interrupt):
         from perception.run import run as run_node
 
         line = StatusLine(sys.stderr)
@@ -108,7 +108,7 @@ def _leave_threads_behind(code: int) -> None:
 
 
 @contextmanager
-def _interrupted_by_signals(interrupt: threading.Event) -> Iterator[None]:
+def interrupted_by_signals(interrupt: threading.Event) -> Iterator[None]:
     """While inside, the first SIGINT or SIGTERM sets ``interrupt`` and a second one ends the process at once.
 
     The handler does no more: nothing of the node is ever torn by an exception at an arbitrary place.

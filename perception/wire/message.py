@@ -31,6 +31,7 @@ class Message:
     objects: ObjectTable | None = None  # of kind objects
     received_mono_ns: int = 0  # the reader's monotonic clock, 0 where nobody received it
     received_ns: int = 0  # the reader's Unix clock
+    packed: bytes = b""  # the header as it came
     _arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict, repr=False)
 
     @property
@@ -116,7 +117,7 @@ def decode(frames: Sequence[Buffer], *, received_ns: int = 0, received_mono_ns: 
     if [part.bytes for part in header.parts] != [len(payload) for payload in payloads]:
         raise WireError(f"The {len(payloads)} parts of a {kind} message are not those that its header describes.")
     objects = _check_kind(header)
-    return Message(header, payloads, objects, received_mono_ns, received_ns)
+    return Message(header, payloads, objects, received_mono_ns, received_ns, bytes(frames[1]))
 
 
 def _check_kind(header: Header) -> ObjectTable | None:

@@ -15,6 +15,7 @@ PACKAGE = Path(perception.__file__).parent
 ROOT = PACKAGE.parent
 BASE = {"numpy", "msgpack", "zmq"}
 NODE = BASE | {"cv2", "av", "onnxruntime", "openvino", "tomli"}
+NODE |= {"mcap", "mcap_protobuf", "foxglove_schemas_protobuf", "zstandard", "aiohttp"}
 TRAIN = NODE | {"tensorflow", "keras", "onnx", "tf2onnx", "tqdm"}
 # What a subscriber loads: besides itself only the vocabulary.
 LIGHT = ("client", "wire", "types", "classes", "errors", "geometry", "ledger")
