@@ -14,6 +14,7 @@ import keras
 from keras import layers
 
 from training.data.taxonomy import CLASSES
+from training.models.blocks import conv_relu, score
 from training.models.efficientnet_lite import efficientnet_lite
 from training.settings import Width
 
@@ -48,8 +49,8 @@ def light_unet(
     for skip, channels, stride in zip(reversed(skips), widths.decoder, (16, 8, 4, 2)):
         x = _up(x, skip, channels, f"decoder{stride}")
         if stride == 8 and auxiliary:
-            auxiliary_logits = layers.Conv2D(classes, 1, dtype="float32", name="auxiliary")(x)
-    logits = layers.Conv2D(classes, 1, dtype="float32", name="logits")(x)
+            auxiliary_logits = score(x, classes, "auxiliary")
+    logits = score(x, classes, "logits")
     return keras.Model(frame, [logits, auxiliary_logits] if auxiliary else logits, name="light_unet")
 
 
@@ -58,10 +59,10 @@ def _context(x: Tensor, channels: int) -> Tensor:
 
     The windows slide by one pixel: at stride 32 maps are small, and nothing has to be resized back.
     """
-    parts = [_conv(x, channels, 1, "context1")]
+    parts = [conv_relu(x, channels, 1, "context1")]
     for window in (5, 11):
         pooled = layers.AveragePooling2D(window, 1, padding="same", name=f"context_pool{window}")(x)
-        parts.append(_conv(pooled, channels, 1, f"context{window}"))
+        parts.append(conv_relu(pooled, channels, 1, f"context{window}"))
     everywhere = layers.GlobalAveragePooling2D(keepdims=True, name="context_pool_all")(x)
     parts.append(layers.Conv2D(channels, 1, activation="relu", name="context_all")(everywhere))
     return layers.Add(name="context_add")(parts)
@@ -69,13 +70,7 @@ def _context(x: Tensor, channels: int) -> Tensor:
 
 def _up(x: Tensor, skip: Tensor, channels: int, name: str) -> Tensor:
     """Halve the channels' cost first, then up-sample, join the skip and fuse by a 3x3 convolution."""
-    x = _conv(x, channels, 1, f"{name}_reduce")
+    x = conv_relu(x, channels, 1, f"{name}_reduce")
     x = layers.UpSampling2D(2, interpolation="nearest", name=f"{name}_up")(x)
     x = layers.Concatenate(name=f"{name}_join")([x, skip])
-    return _conv(x, channels, 3, f"{name}_fuse")
-
-
-def _conv(x: Tensor, channels: int, kernel: int, name: str) -> Tensor:
-    x = layers.Conv2D(channels, kernel, padding="same", use_bias=False, name=f"{name}_conv")(x)
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
+    return conv_relu(x, channels, 3, f"{name}_fuse")

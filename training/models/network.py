@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import keras
 
 from perception.errors import ModelError
 from training.data.taxonomy import CLASSES
+from training.models import vgg16
+from training.models.dilated import dilated
 from training.models.efficientnet_lite import load_imagenet
+from training.models.fcn import fcn
 from training.models.light_unet import WIDTHS, light_unet
 from training.models.names import Network
+from training.models.segnet import segnet
+from training.models.unet import unet
 from training.settings import Width
+
+# Channels of VGG-16's blocks, of fc6 and fc7 in FCN, and of U-Net at full size. Large is the published size; small
+# fits 8 MB as an exported file.
+_TRUNKS = {"small": (16, 32, 64, 128, 128), "medium": (32, 64, 128, 256, 256), "large": vgg16.FULL}
+_HEADS = {"small": 256, "medium": 1024, "large": 4096}
+_UNETS = {"small": 16, "medium": 32, "large": 64}
 
 
 def build_network(
@@ -19,25 +31,41 @@ def build_network(
 ) -> keras.Model:
     """BGR frames (B, H, W, 3) u8, sides in multiples of 32, to logits (B, h, w, classes) f32.
 
-    h, w are H, W divided by the network's own stride (light 2, dilated 8, the others 1). ``width`` large is
-    the published size, small fits 8 MB as an exported file. ``encoder`` is a variant of EfficientNet-Lite and
-    matters to ``light`` alone. With ``auxiliary`` there is a second output, coarser logits for a loss during
-    training; a model without it has the same layers and names but for ``auxiliary``.
+    h, w are H, W, for ``light`` and ``dilated`` half of them. ``width`` large is the published size, and the VGG-16
+    networks are then without batch normalisation, made to start from pretrained convolutions; small and medium
+    have it, made to train from scratch. ``encoder`` is a variant of EfficientNet-Lite and matters to ``light`` alone.
+    With ``auxiliary`` there is a second output, coarser logits for a loss during training; a model without it has
+    the same layers and names but for that output's.
 
     Raises:
         ModelError: there is no such network, width or encoder.
     """
     if width not in WIDTHS:
         raise ModelError(f"There is no width {width!r}; there are {', '.join(WIDTHS)}.")
+    trunk, head, norm = _TRUNKS[width], _HEADS[width], width != "large"
     match name:
         case "light":
             return light_unet(WIDTHS[width], encoder, classes=classes, auxiliary=auxiliary)
+        case "fcn32s":
+            return fcn(32, channels=trunk, head=head, norm=norm, classes=classes, auxiliary=auxiliary)
+        case "fcn16s":
+            return fcn(16, channels=trunk, head=head, norm=norm, classes=classes, auxiliary=auxiliary)
+        case "fcn8s":
+            return fcn(8, channels=trunk, head=head, norm=norm, classes=classes, auxiliary=auxiliary)
+        case "unet":
+            return unet(_UNETS[width], classes=classes, auxiliary=auxiliary)
+        case "segnet":
+            return segnet(trunk, classes=classes, auxiliary=auxiliary)
+        case "dilated":
+            return dilated(trunk, head=head // 4, norm=norm, classes=classes, auxiliary=auxiliary)
         case _:
-            raise ModelError(f"There is no network {name!r}; there is light.")
+            raise ModelError(f"There is no network {name!r}; there are {', '.join(get_args(Network))}.")
 
 
 def load_encoder(model: keras.Model, name: Network, weights: Path, *, encoder: str = "lite0") -> None:
     """Fill the pretrained part of a network that ``build_network`` made with this name and encoder.
+
+    ``weights`` is a PyTorch state dict for ``light``, an HDF5 file or the word ``imagenet`` for those on VGG-16.
 
     Raises:
         ModelError: the file is missing, unreadable or does not fit, or the network has no pretrained encoder.
@@ -45,5 +73,7 @@ def load_encoder(model: keras.Model, name: Network, weights: Path, *, encoder: s
     match name:
         case "light":
             load_imagenet(model, weights, encoder)
+        case "unet":
+            raise ModelError("There are no pretrained weights for unet; leave out --encoder-weights.")
         case _:
-            raise ModelError(f"There is no pretrained encoder for {name!r}; it trains from scratch.")
+            vgg16.load_vgg16(model, weights)

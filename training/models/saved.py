@@ -9,6 +9,11 @@ import keras
 
 from perception.errors import ModelError
 from training.data.taxonomy import CLASSES
+from training.models.blocks import Bilinear, CropLike, SavedDropout
+from training.models.dilated import CentreIdentity
+from training.models.unpooling import MaxPoolWithPlace, MaxUnpool
+
+_OWN = (Bilinear, CentreIdentity, CropLike, MaxPoolWithPlace, MaxUnpool, SavedDropout)
 
 
 def load_model(path: Path) -> keras.Model:
@@ -22,7 +27,7 @@ def load_model(path: Path) -> keras.Model:
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise ModelError(f"{path} is not a Keras model; give the model.keras of a run.")
     try:
-        model = keras.models.load_model(path, compile=False)
+        model = keras.models.load_model(path, {own.__name__: own for own in _OWN}, compile=False)
     except (ValueError, TypeError, LookupError, OSError, AttributeError, zipfile.BadZipFile) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ModelError(f"{path} cannot be opened as a Keras model: {reason}") from None
