@@ -1,0 +1,32 @@
+"""The ``roadcast-train`` command: one module a command.
+
+Keras, OpenCV and ONNX are imported by the commands that need them, so that --help, a wrong flag and a
+missing library are answered at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from perception import __version__
+from perception.cli.command import Parser, dispatch
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on stderr
+    return dispatch(make_parser, argv)
+
+
+def make_parser() -> Parser:
+    """The parser of all commands; each command's module adds its own."""
+    from training import synth
+    from training.cli import evaluate, export, fit, parity
+
+    parser = Parser(prog="roadcast-train", description="Train, measure and export models for roadcast.")
+    parser.add_argument("--version", action="version", version=f"roadcast {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in (fit, evaluate, export, parity, synth):
+        command.add_parser(commands)
+    return parser
