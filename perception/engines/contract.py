@@ -12,6 +12,7 @@ out  boxes, scores, class_ids, masks         f32 [N, K, 4], f32 [N, K], i32 [N, 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +70,28 @@ def _spec(header: OnnxHeader, path: Path) -> ModelSpec:
         raise _Broken(f"it has no output 'labels' (outputs found: {found})")
     for tensor in outputs:
         _output(tensor, size)
-    card = header.metadata
+    return spec_from_card(
+        header.metadata, name=path.stem, sha256=header.sha256, outputs=names, fixed_size=size, batch=batch
+    )
+
+
+def spec_from_card(
+    card: Mapping[str, str],
+    *,
+    name: str,
+    sha256: str,
+    outputs: tuple[str, ...],
+    fixed_size: Size | None,
+    batch: int | None,
+) -> ModelSpec:
+    """A spec from a model card, the metadata of the ONNX file; ``name`` serves where the card has no id."""
     return ModelSpec(
-        id=card.get("roadcast.id", path.stem),
-        sha256=header.sha256,
+        id=card.get("roadcast.id", name),
+        sha256=sha256,
         precision=card.get("roadcast.precision", "fp32"),
         classes=_classes(card.get("roadcast.classes")),
-        outputs=names,
-        fixed_size=size,
+        outputs=outputs,
+        fixed_size=fixed_size,
         batch=batch,
         pixels=_positive(card, "roadcast.pixels", 512 * 288),
         multiple=_positive(card, "roadcast.multiple", 32),
@@ -140,7 +155,7 @@ def _classes(text: str | None) -> ClassTable:
         ) from None
 
 
-def _positive(card: dict[str, str], key: str, default: int) -> int:
+def _positive(card: Mapping[str, str], key: str, default: int) -> int:
     text = card.get(key, str(default))
     if not text.isascii() or not text.isdigit() or int(text) == 0:
         raise _Broken(f"its metadata {key!r} must be a whole number above 0, but is {text!r}")
@@ -167,9 +182,9 @@ def check_frames(spec: ModelSpec, frames: npt.NDArray[Any]) -> None:
         )
 
 
-def check_outputs(spec: ModelSpec, frames: npt.NDArray[Any], outputs: Outputs) -> None:
-    """Raise EngineError unless the label maps fit the frames they were computed from."""
-    count, height, width, _ = frames.shape
+def check_outputs(spec: ModelSpec, frames: tuple[int, ...], outputs: Outputs) -> None:
+    """Raise EngineError unless the label maps fit the frames, of shape (N, H, W, 3), they were computed from."""
+    count, height, width, _ = frames
     for name in ("labels", "confidence"):
         shape = outputs[name].shape if name in outputs else (count, height, width)
         if len(shape) != 3 or shape[0] != count or 0 in shape or not _divides(shape[1:], (width, height)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -70,4 +70,13 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free what the engine holds. Batches still pending are lost: who waits for them gets EngineError."""
+        ...
+
+
+@runtime_checkable
+class ResizingEngine(Engine, Protocol):
+    """An engine that brings frames to network size itself, as ``perception.stages.prepare`` does."""
+
+    def submit_resized(self, frames: Batch, size: Size) -> Pending:
+        """Start one batch of frames (N, H, W, 3) of any size, to be brought to (w, h). Else as ``submit``."""
         ...

@@ -78,7 +78,7 @@ class OnnxRuntimeEngine:
 
     def _checked(self, frames: Batch, arrays: list[Any]) -> Outputs:
         outputs = dict(zip(self.spec.outputs, arrays))
-        check_outputs(self.spec, frames, outputs)
+        check_outputs(self.spec, frames.shape, outputs)
         return outputs
 
 

@@ -8,7 +8,7 @@ from perception.engines.engine import Engine
 from perception.engines.mode import DEVICES, MODES, Device, Mode
 from perception.errors import ConfigError, EngineUnavailable, ModelError
 
-NAMES = ("auto", "onnxruntime", "openvino", "recorded", "simulated://")
+NAMES = ("auto", "onnxruntime", "openvino", "tensorrt", "recorded", "simulated://")
 DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "default.onnx"
 
 
@@ -24,9 +24,11 @@ def open_engine(
     """Open an engine for a model; ``engine.reason`` says in one sentence what runs it and why.
 
     Args:
-        name: ``auto``, ``onnxruntime``, ``openvino``, ``recorded`` or ``simulated://?infer_ms=8&slots=2``.
-        model: an ONNX file, None for the one that comes with the package. For ``recorded`` an .npz file with
-            prepared outputs; ``simulated`` has none.
+        name: ``auto``, ``onnxruntime``, ``openvino``, ``tensorrt``, ``recorded`` or
+            ``simulated://?infer_ms=8&slots=2``.
+        model: an ONNX file, None for the one that comes with the package. For ``tensorrt`` it was compiled with
+            ``roadcast engine build``; an .engine file does as well. For ``recorded`` an .npz file with prepared
+            outputs; ``simulated`` has none.
         mode: ``throughput`` for many frames a second, ``latency`` for the soonest answer to each.
         threads: cores the engine may use, None for all.
         slots: batches that may lie between submit and result, None for what suits the mode.
@@ -36,6 +38,7 @@ def open_engine(
         ConfigError: an option has an impossible value.
         EngineUnavailable: there is no such engine, or what it needs is not installed.
         ModelError: the model is missing or damaged, or breaks the graph contract.
+        EngineError: a compiled engine is damaged, or does not fit this machine.
     """
     _check_options(mode, threads, slots, device)
     path = model or DEFAULT_MODEL
@@ -51,6 +54,10 @@ def open_engine(
         from perception.engines.openvino import OpenVinoEngine
 
         return OpenVinoEngine(path, mode=mode, threads=threads, slots=slots)
+    if name == "tensorrt":
+        from perception.engines.tensorrt.open import open_tensorrt
+
+        return open_tensorrt(path, slots=slots)
     if name == "recorded":
         if model is None:
             raise ModelError("The engine 'recorded' needs its answers: give an .npz file as the model.")

@@ -1,0 +1,259 @@
+"""``roadcast engine``: compile models with TensorRT, and look after the compiled engines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perception.errors import ConfigError, EngineUnavailable
+
+if TYPE_CHECKING:
+    from perception.engines.tensorrt.build import Recipe
+    from perception.engines.tensorrt.library import Library
+    from perception.engines.tensorrt.passport import Passport
+
+BACKENDS = ("tensorrt", "tensorrt_rtx")
+EPILOG = """\
+A node runs the newest engine of its model that fits the GPU: roadcast run SOURCE --engine tensorrt --model MODEL.onnx
+Engines lie in ROADCAST_CACHE, by default ~/.cache/roadcast. Ship ONNX files, never engines: an engine fits one version
+of TensorRT and one kind of GPU."""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command with its verbs to the parser of ``roadcast``."""
+    parser = commands.add_parser(
+        "engine",
+        help="compile a model with TensorRT; show, verify and remove compiled engines",
+        description="Compile models with TensorRT ahead of time, and look after the compiled engines.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    build = _verb(
+        verbs, "build", run_build, "compile an exported model; an engine that is in the cache is not compiled again"
+    )
+    build.add_argument("model", metavar="MODEL.onnx", help="as roadcast-train export wrote it; its precision is in it")
+    build.add_argument("--size", metavar="WxH[,WxH,WxH]", help="input size, or smallest, most common and largest "
+                       "(default: what suits a camera of 1280x720)")  # fmt: skip
+    build.add_argument(
+        "--batch", metavar="N[,N,N]", help="frames at once, or fewest, most common and most (default: 1)"
+    )
+    build.add_argument("--gpu", default="current", metavar="current|sm89|...", help="what it is for (default: current)")
+    build.add_argument("--backend", choices=BACKENDS, help="default: tensorrt where it is installed, else tensorrt_rtx")
+    build.add_argument("--no-tf32", action="store_true", help="fp32 convolutions with all bits: slower")
+    build.add_argument("--topk-argmax", action="store_true", help="leave the argmax as TensorRT does it: slower")
+    build.add_argument("--layers", metavar="FILE.json", help="write what TensorRT made of the layers")
+    build.add_argument("--force", action="store_true", help="compile even if the engine is in the cache")
+    _verb(verbs, "info", run_info, "show an engine's passport and whether it fits here").add_argument(
+        "engine", metavar="ENGINE|MODEL.onnx", help="an engine file, or the model whose newest engine is meant"
+    )
+    verify = _verb(
+        verbs, "verify", run_verify, "compare an engine with ONNX Runtime on the CPU, and note it (needs the GPU)"
+    )
+    verify.add_argument(
+        "engine", metavar="ENGINE|MODEL.onnx", help="an engine file, or the model whose newest is meant"
+    )
+    verify.add_argument(
+        "--reference", metavar="FILE.onnx", help="what is right (default: the file it was compiled from)"
+    )
+    verify.add_argument("--frames", type=int, default=48, metavar="N", help="rendered frames (default: %(default)s)")
+    _verb(verbs, "list", run_list, "list the compiled engines")
+    prune = _verb(verbs, "prune", run_prune, "remove engines that cannot be used, and what interrupted builds left")
+    prune.add_argument("--keep", type=int, metavar="N", help="of each model keep the newest N only")
+    prune.add_argument("--all", action="store_true", help="remove every engine")
+    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
+
+
+def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> Any:
+    parser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run_build(args: argparse.Namespace) -> int:
+    """Compile a model. Raises RoadcastError."""
+    from perception.engines.contract import read_spec
+    from perception.engines.tensorrt.compile import compile_engine
+    from perception.engines.tensorrt.library import load_library
+    from perception.engines.tensorrt.passport import write_whole
+    from perception.engines.tensorrt.shapes import choose_shapes
+    from perception.terminal import StatusLine
+
+    model = Path(args.model)
+    shapes = choose_shapes(read_spec(model), args.size, args.batch)
+    library = load_library(args.backend)
+    recipe, gpu_name = _recipe(args, library, shapes)
+    line = StatusLine(sys.stderr)
+    with _cancelled_by_signals() as cancelled:
+        try:
+            found = compile_engine(
+                library,
+                model,
+                recipe,
+                gpu_name=gpu_name,
+                force=args.force or args.layers is not None,
+                show=line.show,
+                cancelled=cancelled,
+            )
+        finally:
+            line.clear()
+    if args.layers:
+        rows = [{"name": x.name, "kind": x.kind, "outputs": x.outputs, "nodes": x.nodes} for x in found.layers]
+        write_whole(Path(args.layers), (json.dumps(rows, indent=1) + "\n").encode())
+    if args.json:
+        print(json.dumps({"path": str(found.path), "was_cached": found.was_cached, **found.passport.to_json()}))
+    else:
+        print(f"{found.path}\n{_sentence(found.passport)}{' It was in the cache.' if found.was_cached else ''}")
+    return 0
+
+
+def _recipe(args: argparse.Namespace, library: Library, shapes: Any) -> tuple[Recipe, str | None]:
+    """What to compile, and the name of the GPU that is compiled on, if it is this machine's."""
+    from perception.engines.tensorrt.build import Recipe, targets
+    from perception.engines.tensorrt.device import find_gpu
+
+    switches = {"tf32": not args.no_tf32, "fused_argmax": not args.topk_argmax}
+    wanted = args.gpu.lower().replace("_", "")
+    known = targets(library)
+    if wanted != "current":
+        if wanted not in known:
+            choice = f"Choose one of: current, {', '.join(known)}." if known else "It compiles for --gpu current only."
+            raise ConfigError(f"{library} does not compile for --gpu {args.gpu}. {choice}")
+        return Recipe(wanted, shapes, **switches), None
+    try:
+        gpu = find_gpu()
+    except EngineUnavailable as error:
+        hint = f" To compile for another machine's GPU name it: --gpu {'|'.join(known)}." if known else ""
+        raise EngineUnavailable(f"{error}{hint}") from None
+    return Recipe(gpu.target, shapes, is_current_gpu=True, **switches), gpu.name
+
+
+@contextmanager
+def _cancelled_by_signals() -> Iterator[Callable[[], bool]]:
+    """Inside, Ctrl-C and SIGTERM only set what the callable tells: TensorRT ends at its next step."""
+    seen: list[int] = []
+    before = {
+        number: signal.signal(number, lambda got, _: seen.append(got)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run_info(args: argparse.Namespace) -> int:
+    """Show a passport; 1 if the engine cannot be used here. Raises RoadcastError."""
+    from perception.engines.tensorrt.open import find_engine
+    from perception.engines.tensorrt.passport import load_checked, read_passport
+
+    path = find_engine(Path(args.engine))
+    passport = read_passport(path)
+    load_checked(path, passport)
+    problem = _problem_here(path, passport)
+    if args.json:
+        print(json.dumps({"path": str(path), "usable": problem is None, "problem": problem, **passport.to_json()}))
+    else:
+        print(f"{path}\n{_sentence(passport)}\ncompiled from {passport.onnx} (sha256 {passport.onnx_sha256[:16]})")
+        print(problem or "It fits this machine.")
+    return 0 if problem is None else 1
+
+
+def _problem_here(path: Path, passport: Passport) -> str | None:
+    """One sentence about why a node could not use the engine on this machine; None where it could."""
+    from perception.engines.tensorrt.device import find_gpu
+    from perception.engines.tensorrt.library import load_library
+    from perception.engines.tensorrt.passport import check_fits, check_verified
+    from perception.errors import RoadcastError
+
+    try:
+        library = load_library(passport.backend)
+        check_fits(path, passport, library, None)
+        check_verified(path, passport)
+        check_fits(path, passport, library, find_gpu().target)
+    except RoadcastError as error:
+        return str(error)
+    return None
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """Measure an engine against its reference and note it in the passport; 1 if it differs too much."""
+    from perception.engines.tensorrt.open import find_engine
+    from perception.engines.tensorrt.verification import verify
+    from perception.terminal import StatusLine
+
+    if args.frames < 1:
+        raise ConfigError(f"--frames must be at least 1, got {args.frames}.")
+    path = find_engine(Path(args.engine))
+    line = StatusLine(sys.stderr)
+    try:
+        passport = verify(path, Path(args.reference) if args.reference else None, args.frames, show=line.show)
+    finally:
+        line.clear()
+    found = passport.verified
+    assert found is not None  # verify has just put it there
+    objection = found.objection()
+    if args.json:
+        print(json.dumps({"path": str(path), "objection": objection, **passport.to_json()["verified"]}))
+    else:
+        print(
+            f"{path}\n{_sentence(passport)}\n{f'A node refuses it: {objection}.' if objection else 'It may be used.'}"
+        )
+    return 1 if objection else 0
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """List the cache. Always 0."""
+    from perception.engines.tensorrt.cache import engines_folder, entries
+
+    found = entries()
+    if args.json:
+        rows = [
+            {"path": str(x.path), "problem": x.problem, **(x.passport.to_json() if x.passport else {})} for x in found
+        ]
+        print(json.dumps({"folder": str(engines_folder()), "engines": rows}))
+        return 0
+    for entry in found:
+        print(f"{entry.path.name}\n    {_sentence(entry.passport) if entry.passport else entry.problem}")
+    print(f"{len(found)} engine{'s'[: len(found) != 1]} in {engines_folder()}")
+    return 0
+
+
+def run_prune(args: argparse.Namespace) -> int:
+    """Remove what is of no use. Raises OutputError."""
+    from perception.engines.tensorrt.prune import prune
+
+    if args.keep is not None and args.keep < 0:
+        raise ConfigError(f"--keep must be 0 or more, got {args.keep}.")
+    gone = prune(keep=0 if args.all else args.keep, dry_run=args.dry_run)
+    if args.json:
+        print(json.dumps({"dry_run": args.dry_run, "removed": [{"path": str(p), "reason": why} for p, why in gone]}))
+        return 0
+    for path, why in gone:
+        print(f"{path.name}: {why}")
+    print(f"{'would remove' if args.dry_run else 'removed'} {len(gone)} file{'s'[: len(gone) != 1]}")
+    return 0
+
+
+def _sentence(passport: Passport) -> str:
+    """What an engine is, in one line, and what was measured of it in a second."""
+    text = (
+        f"{passport.card.get('roadcast.id', '?')}, {passport.precision}, {passport.shapes}, for {passport.target} by "
+        f"{passport.backend} {passport.version}; {passport.bytes / 1e6:.1f} MB, compiled in "
+        f"{passport.build_seconds:.1f} s, {passport.built[:10]}; {passport.layers.get('kernels', '?')} kernels."
+    )
+    found = passport.verified
+    if found is None:
+        return f"{text} Not verified."
+    miou = "" if found.miou is None else f", mean IoU {found.miou:.3f} against {found.reference_miou:.3f}"
+    return (
+        f"{text}\nagrees with {found.reference} on {found.agreement:.3%} of the pixels (worst frame "
+        f"{found.worst_frame:.2%}){miou}; p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms on {found.gpu}."
+    )
