@@ -21,6 +21,7 @@ from perception.errors import ConfigError
 ENV_PREFIX = "ROADCAST_"
 # Variables of that prefix that are no settings of a node.
 OTHER_VARIABLES = frozenset({"ROADCAST_CONFIG", "ROADCAST_DATA", "ROADCAST_CACHE"})
+TRAINING_PREFIX = "ROADCAST_TRAIN_"  # settings of a training run, which a node lets pass
 CAMERA_TABLES = "camera"
 OWN_SETTINGS = frozenset({"source", "stream"})  # of each camera; the others may stand above the tables for all of them
 
@@ -142,7 +143,7 @@ def _give(layers: Layers, name: str, rule: Rule, value: object, layer: Layer, wh
 
 
 def _add_file(layers: Layers, path: str) -> None:
-    for key, value in _parsed(path).items():
+    for key, value in read_toml(path).items():
         if key == CAMERA_TABLES:
             _add_tables(layers, path, value)
         elif key not in RULES:
@@ -198,7 +199,8 @@ def _check_whole(layers: Layers) -> None:
         layers.problems.append(problem)
 
 
-def _parsed(path: str) -> dict[str, object]:
+def read_toml(path: str) -> dict[str, object]:
+    """The content of a TOML file. Raises ConfigError where it cannot be read or is none."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -217,7 +219,7 @@ def _parsed(path: str) -> dict[str, object]:
 def _add_environment(layers: Layers, variables: Mapping[str, str]) -> None:
     known = {ENV_PREFIX + name.upper(): name for name in RULES}
     for variable, text in variables.items():
-        if not variable.startswith(ENV_PREFIX) or variable in OTHER_VARIABLES:
+        if not variable.startswith(ENV_PREFIX) or variable in OTHER_VARIABLES or variable.startswith(TRAINING_PREFIX):
             continue
         if variable not in known:
             hint = nearest(variable, known.keys() | OTHER_VARIABLES)
