@@ -19,7 +19,8 @@ from perception.errors import ModelError
 from training.card import ModelCard
 from training.files import write_atomically
 from training.graph_head import add_label_head
-from training.onnx_graph import OPSET, OnnxGraph, add_keras_model
+from training.keras_to_onnx import add_keras_model
+from training.onnx_graph import OPSET, OnnxGraph
 
 # Below this many values a weight stays f32: nothing to save, and scalars keep their exact value.
 _SMALLEST_HALF_WEIGHT = 64

@@ -23,8 +23,9 @@ from perception.engines.open import open_engine  # noqa: E402
 from perception.errors import ConfigError, ModelError, OutputError  # noqa: E402
 from training.card import ModelCard, write_card  # noqa: E402
 from training.export import export_onnx, replace_card  # noqa: E402
+from training.keras_to_onnx import add_keras_model  # noqa: E402
 from training.models.light_unet import LightUNetWidths, light_unet  # noqa: E402
-from training.onnx_graph import OPSET, OnnxGraph, add_keras_model  # noqa: E402
+from training.onnx_graph import OPSET, OnnxGraph  # noqa: E402
 from training.parity import compare  # noqa: E402
 
 layers = keras.layers
