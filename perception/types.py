@@ -59,12 +59,16 @@ class CaptureTime:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One image from one source. ``number`` counts every grabbed frame from 0, dropped ones too."""
+    """One image from one source. ``number`` counts every grabbed frame from 0, dropped ones too.
+
+    ``jpeg`` is the file that the image was decoded from, where it was one: it is published as it is.
+    """
 
     stream: str
     number: int
     time: CaptureTime
     image: Image  # (H, W, 3) u8 BGR
+    jpeg: bytes | None = None
 
     def __post_init__(self) -> None:
         check("Frame.image", self.image, np.uint8, (None, None, 3))

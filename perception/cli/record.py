@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     """Record, print the report, and return the exit code. Raises RoadcastError for what cannot begin."""
     if args.repair is not None:
         return _repair(Path(args.repair), as_json=args.json)
-    if not args.source:
+    if not args.source and not args.config:
         raise ConfigError("Nothing to record: give the endpoint of a running node, or a source as for 'run'.")
     if not args.out:
         raise ConfigError("Give the file to record to with -o FILE.mcap.")
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     given = {name: text for name in RULES if name not in ("source", "stream") and (text := getattr(args, name))}
     interrupt = threading.Event()
     with interrupted_by_signals(interrupt):
-        if args.source.startswith(ENDPOINT_SCHEMES):
+        if (args.source or "").startswith(ENDPOINT_SCHEMES):
             for name in [*given, *(["config"] if args.config else [])]:
                 raise ConfigError(f"--{name.replace('_', '-')} is for a source; {args.source} is a node that runs.")
             report = _record_endpoint(args, kinds, interrupt)
@@ -148,7 +148,7 @@ def _record_source(
     with tempfile.TemporaryDirectory() as folder:
         if "publish" not in given:
             config = replace(config, publish=f"ipc://{folder}/node")
-        with _recorder(args, config.publish, (config.stream,), kinds) as recorder:
+        with _recorder(args, config.publish, tuple(camera.stream for camera in config.cameras), kinds) as recorder:
 
             def pump() -> None:
                 if errors:  # the disk is full, and the node is about to end
@@ -173,11 +173,12 @@ def _record_source(
 def _node_config(args: argparse.Namespace, given: dict[str, str]) -> NodeConfig:
     """What the node of a source is told: it begins when the recorder is there."""
     if args.follow or args.timeout != TIMEOUT_S:
-        raise ConfigError(f"--follow and --timeout are for a running node; {args.source} is a source.")
+        raise ConfigError("--follow and --timeout are for a running node, and not for a source.")
     if args.stream and (len(args.stream) > 1 or "all" in args.stream):
         raise ConfigError("A source is one stream: give --stream NAME once.")
     stream = {"stream": args.stream[0]} if args.stream else {}
-    config = load_config(given | {"source": args.source} | stream, file=args.config)
+    source = {"source": args.source} if args.source else {}
+    config = load_config(given | source | stream, file=args.config)
     return replace(config, wait_subscribers=max(1, config.wait_subscribers))
 
 
@@ -192,9 +193,10 @@ def _recorder(
     from perception.sources.address import redact
 
     out = Path(args.out)
-    if out.exists() and Path(args.source).exists() and out.samefile(args.source):
-        raise ConfigError(f"The recording cannot replace its own source {args.source!r}: give another name with -o.")
-    about = {"origin": redact(args.source), "roadcast": __version__, "kinds": " ".join(kinds)}
+    origin = args.source or args.config
+    if out.exists() and Path(origin).exists() and out.samefile(origin):
+        raise ConfigError(f"The recording cannot replace its own source {origin!r}: give another name with -o.")
+    about = {"origin": redact(origin), "roadcast": __version__, "kinds": " ".join(kinds)}
     with (
         Subscriber(endpoint, streams=streams, kinds=kinds, queue=QUEUE, until_end=False) as subscriber,
         RecordingWriter(out, about=about, overwrite=args.overwrite, sync=args.sync) as writer,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +12,12 @@ import zstandard
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
+from mcap.reader import SeekingReader
 from mcap.records import Channel, Chunk, Schema
 from mcap.records import Message as Entry
 from mcap.stream_reader import breakup_chunk
 
-from perception.errors import SourceError, SourceNotFound, WireError
+from perception.errors import ConfigError, SourceError, SourceNotFound, WireError
 from perception.recording.layout import Layout, Span, read_layout
 from perception.recording.packing import ENCODING, unpack_record
 from perception.wire.message import Message
@@ -105,10 +106,47 @@ class Recording:
         """The latest log time."""
         return max((chunk.end_ns for chunk in self._chunks), default=0)
 
-    def messages(self, *, start_s: float = 0.0) -> Iterator[Message]:
+    def topics(self) -> dict[tuple[str, str], int | None]:
+        """How many messages there are by (stream, kind); None for numbers that only the index would tell."""
+        found: dict[tuple[str, str], int | None] = {}
+        for channel, count in self._indexed() if self.closed else self._scanned():
+            self._channels.add(channel)
+            topic = self._channels.topics[channel.id]
+            if topic is not None:
+                found[topic] = count
+        return found
+
+    def stream_with(self, kinds: Collection[str], stream: str | None = None) -> str:
+        """``stream``, or the only one there is, if it has messages of all these kinds.
+
+        Raises:
+            ConfigError: there is no such stream, or there are several and none was named.
+            SourceError: a kind was not recorded.
+        """
+        topics = self.topics()
+        names = sorted({name for name, _ in topics})
+        fitting = [name for name in names if all((name, kind) in topics for kind in kinds)]
+        if not names:
+            raise SourceError(self._nothing())
+        if stream is not None and stream not in names:
+            raise ConfigError(f"{str(self.path)!r} has no stream {stream!r}; it has {', '.join(names)}.")
+        if not fitting or (stream is not None and stream not in fitting):
+            wanted, flags = " or ".join(sorted(kinds)), " ".join(f"--kind {kind}" for kind in kinds)
+            raise SourceError(
+                f"{str(self.path)!r} was recorded without {wanted} of {stream or ', '.join(names)}: "
+                f"record again with {flags}."
+            )
+        if stream is None and len(fitting) > 1:
+            raise ConfigError(
+                f"{str(self.path)!r} has several streams: name one with --stream, {' or '.join(fitting)}."
+            )
+        return stream or fitting[0]
+
+    def messages(self, *, start_s: float = 0.0, kinds: Collection[str] | None = None) -> Iterator[Message]:
         """Every message in the order in which it arrived, from ``start_s`` seconds after the first capture on.
 
-        What is damaged is skipped and noted in ``damage``. May be called again, for another pass.
+        Of ``kinds`` only, where they are given. What is damaged is skipped and noted in ``damage``. May be called
+        again, for another pass.
 
         Raises:
             SourceError: at the end, where the file holds no message of this protocol, or damage was found.
@@ -117,14 +155,14 @@ class Recording:
         self.damage, self._ours = [], 0
         for chunk in self._chunks:
             if chunk.end_ns >= since_ns or not self._ours:  # the first chunks may introduce channels
-                yield from self._messages_of(chunk, since_ns)
+                yield from self._messages_of(chunk, since_ns, None if kinds is None else frozenset(kinds))
         if self.damage:
             more = f" and {len(self.damage) - 1} more places" if len(self.damage) > 1 else ""
             raise SourceError(f"{str(self.path)!r} is damaged: {self.damage[0]}{more}. The rest could be read.")
         if not any(self._channels.topics.values()):
             raise SourceError(self._nothing())
 
-    def _messages_of(self, chunk: _Chunk, since_ns: int) -> Iterator[Message]:
+    def _messages_of(self, chunk: _Chunk, since_ns: int, kinds: frozenset[str] | None) -> Iterator[Message]:
         for entry in self._entries(chunk.span):
             if isinstance(entry, Channel):
                 self._channels.add(entry)
@@ -133,7 +171,7 @@ class Recording:
                 if topic is None:
                     continue
                 self._ours += 1
-                if entry.log_time < since_ns:
+                if entry.log_time < since_ns or (kinds is not None and topic[1] not in kinds):
                     continue
                 try:
                     message = unpack_record(*topic, entry.data)
@@ -141,6 +179,21 @@ class Recording:
                     self.damage.append(f"{topic[0]}/{topic[1]} message {entry.sequence}: {error}")
                     continue
                 yield message
+
+    def _indexed(self) -> list[tuple[Channel, int | None]]:
+        self._file.seek(0)
+        try:
+            summary = SeekingReader(self._file).get_summary()
+        except DAMAGE:
+            return self._scanned()
+        if summary is None:
+            return self._scanned()
+        counts = {} if summary.statistics is None else summary.statistics.channel_message_counts
+        return [(channel, counts.get(number)) for number, channel in summary.channels.items()]
+
+    def _scanned(self) -> list[tuple[Channel, int | None]]:
+        entries = (entry for chunk in self._chunks for entry in self._entries(chunk.span))
+        return [(entry, None) for entry in entries if isinstance(entry, Channel)]
 
     def _entries(self, span: Span) -> list[Channel | Entry | Schema]:
         try:

@@ -73,6 +73,10 @@ def _camera(address: str, stream: str, device_format: str | None, open_s: float,
 
 
 def _files(path: Path, stream: str, pace: Pace, rate: float | None) -> Source:
+    if path.suffix.lower() == ".mcap" and path.is_file():
+        from perception.recording.source import RecordedPictures
+
+        return RecordedPictures(path, stream, pace, rate)
     from perception.sources.images import IMAGE_SUFFIXES, ImageFiles, folder_images, matching_images
     from perception.sources.video import VideoFile
 

@@ -158,8 +158,10 @@ def _image_content(frame: Frame) -> Content:
     import cv2
 
     image = _fitting(frame.image)
-    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    payload = encoded.data
+    if frame.jpeg is not None and image is frame.image:
+        payload: Buffer = frame.jpeg
+    else:
+        payload = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].data
     part = Part("image", "u1", image.shape, "jpeg", len(payload))
     size = image.shape[1], image.shape[0]
     return Content("image", _placement(size, frame.size), (part,), (payload,))

@@ -93,6 +93,14 @@ class Outlet:
         self._seq[topic] += delivered or force
         return delivered
 
+    def skip(self, stream: str, kind: str, count: int) -> None:
+        """Number the next message of this topic as if so many had been sent and lost on the way."""
+        self._seq[stream, kind] += count
+
+    def restart(self, stream: str) -> None:
+        """Number the messages of this stream from 0 again, for a new session of it."""
+        self._seq = Counter({topic: seq for topic, seq in self._seq.items() if topic[0] != stream})
+
     def pause(self, milliseconds: int) -> None:
         """Sleep, but wake when a subscription arrives."""
         self._socket.poll(milliseconds, zmq.POLLIN)

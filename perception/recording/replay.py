@@ -1,0 +1,284 @@
+"""Publishing a recording again: the same maps, objects and pictures, at the present time.
+
+A replay is a session of its own. ``seq`` begins at 0, capture times are those of now, ``original_ns`` is the
+recorded one, the clock is ``virtual`` and the flag ``replay`` is set; the payloads are those that were recorded,
+byte for byte. Gaps in the recording stay gaps in ``seq``, and the event ``recording_gap`` tells of them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import msgpack
+
+from perception.channel import EventName
+from perception.client.joining import ends_stream
+from perception.errors import SourceError
+from perception.publisher import FAREWELL_S, LINGER_MS, PATIENCE_S
+from perception.recording.chaos import Chaos, Weather
+from perception.recording.reader import Recording
+from perception.recording.timeline import Timeline
+from perception.wire.boot import boot_id
+from perception.wire.encode import Content, Sender
+from perception.wire.message import Message
+from perception.wire.outlet import Outlet
+
+SOON = 20  # messages
+WAKE_S = 0.05  # subscriptions are taken in so often while a message is not due yet
+# What every header has and a replay gives anew; the rest of a header is sent as it was recorded.
+COMMON = {"version", "kind", "stream", "session", "boot", "seq", "time", "flags", "parts"}
+
+
+@dataclass(slots=True)
+class ReplayCount:
+    """What was replayed so far."""
+
+    messages: int = 0
+    frames: int = 0
+    lost: int = 0  # on purpose
+    gaps: int = 0  # messages that the recording lacks
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Frame:
+    """The frame under way of one stream: when its first message was sent, and what counts as its capture."""
+
+    number: int
+    sent_mono_ns: int
+    recorded_mono_ns: int  # publication of that message in the recording
+    captured_ns: int
+    captured_mono_ns: int
+
+
+@dataclass(slots=True)
+class _Stream:
+    sender: Sender
+    session: bytes  # the recorded one
+    last: dict[str, int] = field(default_factory=dict)  # recorded seq by kind
+    frame: _Frame | None = None
+    ended: bool = False
+
+
+class Replayer:
+    """Sends recorded messages through an outlet.
+
+    Args:
+        outlet: bound, with the streams of the recording.
+        metas: the ``meta`` message of every stream, for whoever subscribes before the next one comes.
+        speed: 2 is twice as fast; infinity does not wait at all.
+        interrupt: ends any wait.
+        lossless: whether a send waits up to 5 s for a subscriber without room.
+    """
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        metas: Mapping[str, Message],
+        *,
+        speed: float,
+        interrupt: threading.Event,
+        lossless: bool,
+        chaos: Chaos | None = None,
+    ) -> None:
+        self.count = ReplayCount()
+        self._outlet = outlet
+        self._metas = dict(metas)
+        self._speed = speed
+        self._interrupt = interrupt
+        self._patience_s = PATIENCE_S if lossless else 0.0
+        self._weather = Weather(chaos or Chaos())
+        self._streams: dict[str, _Stream] = {}
+        self._again = False
+        self._began_s = time.monotonic()
+
+    def play(
+        self,
+        messages: Iterable[Message],
+        *,
+        final: bool = True,
+        step: Callable[[], bool] | None = None,
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Send these messages in order, each when it is due; returns early when ``interrupt`` is set.
+
+        Args:
+            final: whether the streams may end with them; else their last words are left out.
+            step: called before every frame instead of waiting for its time; False ends the replay.
+            tick: called at least twenty times a second.
+        """
+        if self._again:
+            self._streams = {}  # each pass is a session of its own
+        self._again = True
+        timeline, began_s, due_s = Timeline(), time.monotonic(), 0.0
+        for message in messages:
+            due_s = max(due_s, timeline.place(message) / self._speed + self._weather.delay_s())
+            new = message.frame is not None and not self._continues(message)
+            if step is not None:
+                if new and not step():
+                    return
+            elif not self._wait(began_s + due_s, tick):
+                return
+            if self._interrupt.is_set():
+                return
+            if final or not _farewell(message):
+                self._replay(message, time.monotonic() - began_s)
+            tick()
+
+    def idle(self) -> None:
+        """Take in subscriptions; whoever asks for ``meta`` gets it. Never blocks for long."""
+        for stream, kinds in self._outlet.audience.drain().items():
+            meta = self._metas.get(stream)
+            if "meta" in kinds and meta is not None:
+                self._send(meta, self._streams.get(stream) or self._stream_of(meta))
+
+    @property
+    def subscribers(self) -> int:
+        """Connected peers that subscribe to something."""
+        return self._outlet.audience.subscribers
+
+    def close(self, reason: str) -> None:
+        """End every stream that did not end by itself, and close the outlet once subscribers have read the rest."""
+        self.count.seconds = time.monotonic() - self._began_s
+        for stream in self._streams.values():
+            if not stream.ended:
+                self._event(stream, "end_of_stream", {"state": "ended", "reason": reason})
+        left_ms = self._outlet.wait_until_left(max(FAREWELL_S, self._patience_s), FAREWELL_S)
+        self._outlet.close(linger_ms=min(left_ms, LINGER_MS) if self._interrupt.is_set() else LINGER_MS)
+
+    def _wait(self, until_s: float, tick: Callable[[], None]) -> bool:
+        """Sleep, serving subscriptions; False when interrupted."""
+        while (left_s := until_s - time.monotonic()) > 0:
+            self.idle()
+            tick()
+            if self._interrupt.wait(min(left_s, WAKE_S)):
+                return False
+        self.idle()
+        return True
+
+    def _replay(self, message: Message, at_s: float) -> None:
+        stream = self._stream_of(message)
+        self._note_gap(message, stream)
+        if message.kind == "meta":
+            self._metas[message.stream] = message
+        last_words = ends_stream(message)
+        if self._weather.loses(at_s) and not last_words:
+            self._outlet.skip(message.stream, message.kind, 1)
+            self.count.lost += 1
+            return
+        self._send(message, stream)
+        stream.ended = last_words
+
+    def _stream_of(self, message: Message) -> _Stream:
+        """The stream of this message; a new session of it where the recorded session is another."""
+        known = self._streams.get(message.stream)
+        if known is not None and known.session == message.header.session:
+            return known
+        self._outlet.restart(message.stream)
+        sender = Sender(message.stream, uuid.uuid4().bytes, boot_id())
+        self._streams[message.stream] = _Stream(sender, message.header.session)
+        return self._streams[message.stream]
+
+    def _note_gap(self, message: Message, stream: _Stream) -> None:
+        seq = message.header.seq
+        gap = seq - stream.last.get(message.kind, seq - 1) - 1
+        stream.last[message.kind] = seq
+        if gap > 0:
+            self.count.gaps += gap
+            self._outlet.skip(message.stream, message.kind, gap)
+            self._event(stream, "recording_gap", {"kind": message.kind, "messages": gap})
+
+    def _continues(self, message: Message) -> bool:
+        known = self._streams.get(message.stream)
+        return (
+            known is not None
+            and known.session == message.header.session
+            and known.frame is not None
+            and known.frame.number == message.frame
+        )
+
+    def _send(self, message: Message, stream: _Stream) -> None:
+        header: dict[str, Any] = msgpack.unpackb(message.packed, strict_map_key=False)
+        flags = [flag for flag in message.header.flags if flag != "replay"] + ["replay"]
+        fields = {key: value for key, value in header.items() if key not in COMMON}
+        if message.frame is None:
+            times: dict[str, object] = _now()
+        else:
+            times = self._frame_times(message, stream)
+            fields["latency_us"] = _latency_us(message, times)
+        content = Content(message.kind, fields, message.header.parts, message.payloads)
+        self._outlet.send(stream.sender, content, times, flags=flags, patience_s=self._patience_s)
+        self.count.messages += 1
+
+    def _frame_times(self, message: Message, stream: _Stream) -> dict[str, object]:
+        """Times of now, at the distances that the recording has within one frame, whatever the speed."""
+        times = message.header.time
+        if not self._continues(message):
+            assert message.header.frame is not None  # asked for frame kinds only
+            spent_ns = round(sum(message.header.frame.latency_us.values()) * 1000)
+            now_ns, now_mono_ns = time.time_ns(), time.monotonic_ns()
+            stream.frame = _Frame(
+                message.header.frame.number,
+                now_mono_ns,
+                times.published_mono_ns,
+                now_ns - spent_ns,
+                now_mono_ns - spent_ns,
+            )
+            self.count.frames += 1
+        frame = stream.frame
+        assert frame is not None
+        behind_ns = frame.sent_mono_ns + times.published_mono_ns - frame.recorded_mono_ns - time.monotonic_ns()
+        if behind_ns > 0:
+            self._interrupt.wait(behind_ns / 1e9)
+        return {
+            **_now(),
+            "captured_ns": frame.captured_ns,
+            "captured_mono_ns": frame.captured_mono_ns,
+            "media_ns": times.media_ns,
+            "clock": "virtual",
+            "estimated": times.estimated,
+            "original_ns": times.original_ns if times.original_ns is not None else times.captured_ns,
+        }
+
+    def _event(self, stream: _Stream, name: EventName, detail: Mapping[str, object]) -> None:
+        content = Content("event", {"event": {"name": name, "detail": dict(detail)}})
+        self._outlet.send(stream.sender, content, _now(), flags=["replay"], patience_s=self._patience_s)
+
+
+def metas_of(recording: Recording, streams: Collection[str]) -> dict[str, Message]:
+    """The first ``meta`` message of each stream, as far as they come soon."""
+    metas: dict[str, Message] = {}
+    with suppress(SourceError):  # it is met again, and told, when the messages are sent
+        for message in islice(recording.messages(kinds=("meta",)), SOON * len(streams)):
+            metas.setdefault(message.stream, message)
+            if metas.keys() >= set(streams):
+                break
+    return metas
+
+
+def _farewell(message: Message) -> bool:
+    """Whether a node says with this message that it ends."""
+    return ends_stream(message) or (message.kind == "status" and message.body.get("state") in ("ended", "failed"))
+
+
+def _now() -> dict[str, object]:
+    return {"published_ns": time.time_ns(), "published_mono_ns": time.monotonic_ns()}
+
+
+def _latency_us(message: Message, times: Mapping[str, Any]) -> dict[str, int]:
+    """The recorded latency, and what this replay added to it."""
+    assert message.header.frame is not None  # asked for frame kinds only
+    recorded = dict(message.header.frame.latency_us)
+    whole_us = (times["published_mono_ns"] - times["captured_mono_ns"]) / 1000
+    added = round(whole_us - sum(recorded.values()))
+    spent = Counter({name: round(us) for name, us in recorded.items()})
+    spent["replay"] += max(0, added)
+    return spent
