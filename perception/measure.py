@@ -32,6 +32,7 @@ class Run:
     scenes: list[ReceivedScene] = field(default_factory=list)
     latency_ms: list[float] = field(default_factory=list)
     lost: int = 0  # messages
+    started_ns: int = 0  # monotonic, when the node was asked for
     table: ClassTable = CITYSCAPES
     node: dict[str, Any] = field(default_factory=dict)  # the node's own summary, as it prints it
     problem: str | None = None  # what the node complained of at its end
@@ -53,22 +54,31 @@ class Run:
         return {name: statistics.median(s.get(name, 0) for s in spent) / 1000 for name in spent[-1]}
 
 
-def measure(source: str, frames: int, *, live: bool, show: Show, settings: Mapping[str, str] | None = None) -> Run:
+def measure(
+    source: str,
+    frames: int,
+    *,
+    live: bool,
+    show: Show,
+    settings: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Run:
     """Run a node on the source and receive everything it publishes, its camera images only where it is live.
 
-    ``settings`` are further flags of ``roadcast run`` by name, without the dashes.
+    ``settings`` are further flags of ``roadcast run`` by name, without the dashes; ``environment`` is the node's,
+    None for that of this process.
 
     Raises:
         RequestError, SourceError: the node published nothing; the message says what it complained of.
         Timeout: it fell silent.
     """
-    run = Run()
+    run = Run(started_ns=time.monotonic_ns())
     kinds = ("image", "labels", "objects") if live else ("labels", "objects")
     with tempfile.TemporaryDirectory() as folder:
         endpoint = f"ipc://{folder}/node"
         with (
             Subscriber(endpoint, kinds=kinds, timeout=1.0) as subscriber,
-            node(source, endpoint, frames, live=live, settings=settings or {}) as child,
+            node(source, endpoint, frames, live=live, settings=settings or {}, environment=environment) as child,
         ):
             _receive(run, subscriber, child, show)
             run.lost, run.table = subscriber.tally.lost, subscriber.classes or CITYSCAPES
@@ -86,7 +96,13 @@ def measure(source: str, frames: int, *, live: bool, show: Show, settings: Mappi
 
 @contextmanager
 def node(
-    source: str, endpoint: str, frames: int, *, live: bool, settings: Mapping[str, str]
+    source: str,
+    endpoint: str,
+    frames: int,
+    *,
+    live: bool,
+    settings: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """A node that begins when somebody subscribes; killed if it is still there in the end."""
     flags = {"publish": endpoint, "frames": str(frames), "wait-subscribers": "1"}
@@ -96,7 +112,7 @@ def node(
     command = [sys.executable, "-m", "perception", "run", source, "--json"]
     for name, value in flags.items():
         command += [f"--{name}", value]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as child:
         try:
             yield child
         finally:

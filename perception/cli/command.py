@@ -46,6 +46,12 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
         self._given: list[str] = []
+        self._verbs: dict[str, Parser] = {}
+
+    def add_verb(self, word: str, **kwargs: Any) -> Parser:
+        """A parser for arguments that begin with this word, beside the positional arguments that this one takes."""
+        self._verbs[word] = Parser(prog=f"{self.prog} {word}", **kwargs)
+        return self._verbs[word]
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As in argparse, but an unknown flag raises ConfigError.
@@ -53,6 +59,8 @@ class Parser(argparse.ArgumentParser):
         argparse leaves those of a command to the outermost parser, which knows neither its name nor its flags.
         """
         self._given = list(sys.argv[1:] if args is None else args)
+        if self._given and self._given[0] in self._verbs:
+            return self._verbs[self._given[0]].parse_known_args(self._given[1:], namespace)
         found, unknown = super().parse_known_args(self._given, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
