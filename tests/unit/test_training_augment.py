@@ -19,9 +19,28 @@ from training.data.augment import BORDER_BGR, LABEL_STRIDE, RARE_VALUES, Augment
 from training.data.mixture import open_mixture
 from training.data.samples import Mixture, Sampler
 
-STILL = Augmentation(scale=(1, 1), aspect=0, rotate_degrees=0, flip=0, rare=0, color=0, dark=0, blur=0, noise=0, jpeg=0)
+STILL = Augmentation(
+    scale=(1, 1),
+    aspect=0,
+    rotate_degrees=0,
+    flip=0,
+    rare=0,
+    paste=0,
+    color=0,
+    rain=0,
+    fog=0,
+    dusk=0,
+    night=0,
+    dark=0,
+    motion=0,
+    blur=0,
+    noise=0,
+    jpeg=0,
+)
 MOVING = dataclasses.replace(STILL, scale=(0.5, 2.0), aspect=0.1, rotate_degrees=5.0, flip=0.5)
-FULL = Augmentation(rare=0.5, color=1, dark=0.5, blur=0.5, noise=0.5, jpeg=0.5)
+FULL = Augmentation(
+    rare=0.5, color=1, rain=0.2, fog=0.2, dusk=0.2, night=0.2, dark=0.5, motion=0.5, blur=0.5, noise=0.5, jpeg=0.5
+)
 
 
 def ramp(axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -115,13 +134,23 @@ def test_a_sample_depends_on_its_generator_alone(seed: int) -> None:
     assert (first[0] != other[0]).any()
 
 
-def test_light_changes_leave_labels_alone() -> None:
-    lit = dataclasses.replace(STILL, color=1, dark=1, blur=1, noise=1, jpeg=1)
+CHANGES_OF_LIGHT = ("color", "rain", "fog", "dusk", "night", "dark", "motion", "blur", "noise", "jpeg")
+
+
+@pytest.mark.parametrize("change", CHANGES_OF_LIGHT)
+def test_changes_of_light_leave_labels_alone(change: str) -> None:
     image, labels = ramp(1)
-    changed, same = augment(image, labels, (240, 200), lit, np.random.default_rng(0))
+    rule = dataclasses.replace(STILL, **{change: 1})
+    changed, same = augment(image, labels, (240, 200), rule, np.random.default_rng(0))
     _, plain = augment(image, labels, (240, 200), STILL, np.random.default_rng(0))
     assert (same == plain).all()
+    assert changed.shape == image.shape
     assert (changed != image).any()
+
+
+def test_of_the_four_weathers_at_most_one_is_applied() -> None:
+    with pytest.raises(ConfigError, match="more than 1"):
+        Augmentation(rain=0.5, fog=0.3, dusk=0.2, night=0.1)
 
 
 def mixture_in(folder: Path) -> Mixture:

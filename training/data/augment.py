@@ -1,4 +1,4 @@
-"""Augmentation of an image and its label map: one warp, then changes of light and of camera.
+"""Augmentation of an image and its label map: one warp, then changes of light, weather and camera.
 
 Numpy and OpenCV only, driven by one ``numpy.random.Generator``, so that a sample depends on its seed
 and on nothing else.
@@ -12,14 +12,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from perception.errors import ConfigError
 from perception.types import VOID, Image, LabelMap, Size
+from training.data.photometric import add_noise, jpeg, motion_blur, recolor, tone
+from training.data.taxonomy import values_within
+from training.data.weather import dusk, fog, night, rain
 
 # CamVid and KITTI filled with this grey outside the frame: near the ImageNet mean.
 BORDER_BGR = (104, 116, 124)
 LABEL_STRIDE = 2
-# Training label values (see taxonomy) that cover little of a street: fence, pole, light, sign, person, rider,
-# truck to bicycle, and CamVid's sets of signs and of riders with their bicycles.
-RARE_VALUES = np.array([4, 5, 6, 7, 11, 12, 14, 15, 16, 17, 18, 25, 29], np.uint8)
+# Label values that cover little of a street: fence, pole, light, sign, person, rider, truck to bicycle, and
+# the coarse sets of these.
+RARE_VALUES = values_within((4, 5, 6, 7, 11, 12, 14, 15, 16, 17, 18))
+HORIZON = 0.45  # share of a frame's height above it: near enough in all the data sets
 _ALIASING = 0.75
 
 
@@ -32,11 +37,21 @@ class Augmentation:
     rotate_degrees: float = 3.0
     flip: float = 0.5
     rare: float = 0.3  # crops centred on a pixel of a rare class
+    paste: float = 0.3  # rare objects from another sample
     color: float = 0.8
-    dark: float = 0.15
+    rain: float = 0.05  # at most one of these four
+    fog: float = 0.05
+    dusk: float = 0.08
+    night: float = 0.04
+    dark: float = 0.12  # in none of them
+    motion: float = 0.06
     blur: float = 0.1
     noise: float = 0.15
     jpeg: float = 0.15
+
+    def __post_init__(self) -> None:
+        if self.rain + self.fog + self.dusk + self.night > 1:
+            raise ConfigError("The probabilities of rain, fog, dusk and night add up to more than 1.")
 
 
 def augment(
@@ -58,7 +73,14 @@ def augment(
     onto_logits = matrix / LABEL_STRIDE + np.array([[0, 0, centre], [0, 0, centre]])
     label_size = (size[0] // LABEL_STRIDE, size[1] // LABEL_STRIDE)
     warped_labels = cv2.warpAffine(labels, onto_logits, label_size, flags=cv2.INTER_NEAREST, borderValue=VOID)
-    return _photometric(np.asarray(warped, np.uint8), rule, random), np.asarray(warped_labels, np.uint8)
+    below_horizon = _below_horizon(matrix, height, size)
+    return _relight(np.asarray(warped, np.uint8), rule, below_horizon, random), np.asarray(warped_labels, np.uint8)
+
+
+def _below_horizon(matrix: npt.NDArray[np.float64], height: int, size: Size) -> npt.NDArray[np.float64]:
+    """(h,) how far each row of the crop lies below the horizon: 0 there and above, 1 at the frame's lower edge."""
+    rows = (np.arange(size[1]) - matrix[1, 2] - matrix[1, 0] * size[0] / 2) / matrix[1, 1]
+    return np.asarray(np.clip((rows / height - HORIZON) / (1 - HORIZON), 0, 1), np.float64)
 
 
 def _random_affine(
@@ -102,36 +124,30 @@ def _rare_pixel(labels: LabelMap, random: np.random.Generator) -> npt.NDArray[np
     return np.array([columns[pick], rows[pick]], np.float64) * 4
 
 
-def _photometric(image: Image, rule: Augmentation, random: np.random.Generator) -> Image:
+def _relight(
+    image: Image, rule: Augmentation, below_horizon: npt.NDArray[np.float64], random: np.random.Generator
+) -> Image:
+    """Light and weather, then the camera: blur, noise, compression."""
     if random.random() < rule.color:
-        image = _recolor(image, random)
-    if random.random() < rule.dark:
-        image = _tone(image, gain=random.uniform(0.25, 0.7), gamma=random.uniform(1.0, 1.6))
+        image = recolor(image, random)
+    sky = random.random()
+    limits = np.cumsum([rule.rain, rule.fog, rule.dusk, rule.night])
+    if sky < limits[0]:
+        image = rain(image, random)
+    elif sky < limits[1]:
+        image = fog(image, below_horizon, random)
+    elif sky < limits[2]:
+        image = dusk(image, random)
+    elif sky < limits[3]:
+        image = night(image, below_horizon, random)
+    elif random.random() < rule.dark:
+        image = tone(image, gain=random.uniform(0.25, 0.7), gamma=random.uniform(1.0, 1.6))
+    if random.random() < rule.motion:
+        image = motion_blur(image, random)
     if random.random() < rule.blur:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), random.uniform(0.4, 1.4)), np.uint8)
     if random.random() < rule.noise:
-        noise = random.normal(0, random.uniform(2, 12), image.shape)
-        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+        image = add_noise(image, random.uniform(2, 12), random)
     if random.random() < rule.jpeg:
-        _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(30, 85))])
-        image = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
+        image = jpeg(image, int(random.integers(30, 85)))
     return image
-
-
-def _recolor(image: Image, random: np.random.Generator) -> Image:
-    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
-    hue = np.uint8(random.integers(-8, 9) % 180)
-    saturation = random.uniform(0.6, 1.4)
-    turned = (np.arange(256) + int(hue)) % 180
-    hsv[..., 0] = cv2.LUT(hsv[..., 0], turned.astype(np.uint8))
-    hsv[..., 1] = cv2.convertScaleAbs(hsv[..., 1], alpha=saturation)
-    image = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR), np.uint8)
-    balance = random.uniform(0.92, 1.08, 3)
-    return _tone(image, gain=random.uniform(0.65, 1.4) * balance, gamma=random.uniform(0.75, 1.35))
-
-
-def _tone(image: Image, gain: float | npt.NDArray[np.float64], gamma: float) -> Image:
-    """255 (gain x / 255)^gamma, per channel, through a table."""
-    ramp = np.clip(np.arange(256)[:, None] / 255 * np.broadcast_to(gain, 3), 0, 1) ** gamma * 255
-    table = np.round(ramp).astype(np.uint8)[:, None, :]
-    return np.asarray(cv2.LUT(image, table), np.uint8)

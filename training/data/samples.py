@@ -21,6 +21,7 @@ from perception.errors import ConfigError
 from perception.types import Image, LabelMap, Size
 from training.data.augment import Augmentation, augment
 from training.data.datasets import Pair, read_pair
+from training.data.paste import Cutout, find_cutouts, paste_objects
 
 Images = npt.NDArray[np.uint8]  # (B, H, W, 3) BGR
 Labels = npt.NDArray[np.uint8]  # (B, H, W) training label values
@@ -66,6 +67,7 @@ class Sampler:
     batch: int
     seed: int
     _cache: dict[Pair, tuple[Image, LabelMap]] = field(default_factory=dict, compare=False, repr=False)
+    _cutouts: dict[Pair, list[Cutout]] = field(default_factory=dict, compare=False, repr=False)
 
     def draw(self, epoch: int, index: int) -> Batch:
         """One batch; decoded files are kept in memory as far as ``CACHE_BYTES`` go."""
@@ -73,10 +75,11 @@ class Sampler:
         shares = np.asarray(self.mixture.weights) / sum(self.mixture.weights)
         samples = []
         for part in random.choice(len(shares), self.batch, p=shares):
-            pairs = self.mixture.parts[part]
-            pair = pairs[int(random.integers(len(pairs)))]
-            image, labels = self._read(pair)
-            samples.append(augment(image, labels, self.size, self.mixture.rules[part], random))
+            pairs, rule = self.mixture.parts[part], self.mixture.rules[part]
+            image, labels = self._read(pairs[int(random.integers(len(pairs)))])
+            if random.random() < rule.paste:
+                image, labels = self._paste(image, labels, pairs[int(random.integers(len(pairs)))], random)
+            samples.append(augment(image, labels, self.size, rule, random))
         images, labels_list = zip(*samples)
         return np.stack(images), np.stack(labels_list)
 
@@ -87,6 +90,13 @@ class Sampler:
         if sum(a.nbytes + b.nbytes for a, b in self._cache.values()) + image.nbytes + labels.nbytes <= CACHE_BYTES:
             self._cache[pair] = image, labels
         return image, labels
+
+    def _paste(self, image: Image, labels: LabelMap, pair: Pair, random: np.random.Generator) -> tuple[Image, LabelMap]:
+        donor = self._read(pair)
+        cutouts = self._cutouts[pair] if pair in self._cutouts else find_cutouts(donor[1])
+        if pair in self._cache:  # so that what is kept of these is limited too
+            self._cutouts[pair] = cutouts
+        return paste_objects(image, labels, donor, cutouts, random)
 
 
 _sampler: Sampler | None = None

@@ -8,6 +8,8 @@ sets below, 255 is void. :func:`membership` turns the values into a 0/1 matrix f
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -99,6 +101,14 @@ def membership() -> npt.NDArray[np.float32]:
         if len(members) > 1:
             matrix[CLASSES + value, list(members)] = 1
     return matrix
+
+
+def values_within(train_ids: Iterable[int]) -> npt.NDArray[np.uint8]:
+    """Training label values whose set lies within these train ids: the ids themselves, and coarse sets of them."""
+    inside = np.zeros(CLASSES, bool)
+    inside[list(train_ids)] = True
+    sets = membership().astype(bool)
+    return np.flatnonzero(sets.any(axis=1) & ~sets[:, ~inside].any(axis=1)).astype(np.uint8)
 
 
 def camvid_from_train_ids() -> npt.NDArray[np.uint8]:
