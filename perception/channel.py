@@ -57,6 +57,7 @@ class Channel:
         self.name = info.name
         self.flags: tuple[str, ...] = ()
         self.ended = False  # whether its end was told; nothing follows that
+        self.expected_fps = info.expected_fps  # a camera tells it when it is connected
         self._info = info
         self._ledger = info.ledger
         self._outlet = outlet
@@ -178,7 +179,7 @@ class Channel:
     def _status(self) -> Content:
         status = {
             "state": self._state,
-            "expected_fps": self._info.expected_fps,
+            "expected_fps": self.expected_fps,
             "fps": round(self.fps, 3),
             "subscribers": self._outlet.audience.subscribers_of(self.name),
             "wanted": sorted(self.wanted),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from perception.config import NodeConfig, Policy
-from perception.engines.engine import ModelSpec
+from perception.engines.engine import Engine, ModelSpec
 from perception.engines.mode import Mode
 from perception.errors import ConfigError
 from perception.types import Size
@@ -38,10 +38,30 @@ def choose_shedding(config: NodeConfig, policy: Policy, *, live: bool) -> bool:
 
 
 def choose_mode(config: NodeConfig, *, live: bool) -> Mode:
-    """``throughput`` for files at full pace; else ``latency``, because frames come one at a time."""
+    """``throughput`` for files at full pace and for several cameras; else ``latency``: frames come one at a time."""
     if config.mode is not None:
         return config.mode
-    return "throughput" if config.pace == "max" and not live else "latency"
+    return "throughput" if (config.pace == "max" and not live) or len(config.cameras) > 1 else "latency"
+
+
+def choose_batch(config: NodeConfig, engine: Engine) -> int:
+    """How many frames of one set go into one run of the network: the model's own number, else all on a GPU.
+
+    On a CPU one: a batch shares nothing there but takes the caches from itself, and frames that run side by
+    side on one core each are done sooner (``benchmarks/cameras.py``).
+    """
+    on_gpu = engine.name == "tensorrt" or getattr(engine, "on_gpu", False)
+    return engine.spec.batch or config.batch or (len(config.cameras) if on_gpu else 1)
+
+
+def check_mixture(config: NodeConfig, live: Sequence[bool]) -> None:
+    """Refuse what would let recordings crowd out cameras.
+
+    Raises:
+        ConfigError: recordings at full pace beside cameras.
+    """
+    if config.pace == "max" and any(live) and not all(live):
+        raise ConfigError("--pace max is for files alone: beside a camera they play in real time. Leave it out.")
 
 
 def choose_network_size(config: NodeConfig, spec: ModelSpec) -> Callable[[Size], Size]:

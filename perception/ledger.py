@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -25,6 +25,17 @@ class LedgerEntry:
     def balanced(self) -> bool:
         """Whether every captured frame is accounted for."""
         return self.captured == self.published + self.in_flight + sum(self.dropped.values())
+
+
+def total(entries: Iterable[LedgerEntry]) -> LedgerEntry:
+    """The sum over several streams."""
+    captured = published = in_flight = 0
+    dropped: Counter[str] = Counter()
+    for entry in entries:
+        captured, published = captured + entry.captured, published + entry.published
+        in_flight += entry.in_flight
+        dropped.update(entry.dropped)
+    return LedgerEntry(captured, published, in_flight, dict(dropped))
 
 
 class Ledger:
@@ -69,6 +80,12 @@ class Ledger:
             if count:
                 self._dropped[reason] += count
             return count
+
+    @property
+    def in_flight(self) -> int:
+        """Frames that were captured and neither published nor dropped so far."""
+        with self._lock:
+            return len(self._open)
 
     def entry(self) -> LedgerEntry:
         """A consistent copy of all counts."""

@@ -71,6 +71,7 @@ class Meter:
         self.frames = 0
         self.first_frame_ms: float | None = None
         self.latency = Histogram()
+        self.age = Histogram()  # from the grab to the moment at which the network begins with the frame
         self.stages: dict[str, Histogram] = {}
         self._window: deque[tuple[int, int]] = deque(maxlen=WINDOW_FRAMES)  # (published, latency) in ns
         self._first_ns = self._last_ns = 0
@@ -86,7 +87,11 @@ class Meter:
             return
         self._window.append((now, total))
         self.latency.add(total)
+        age = 0
         for name, spent in latency.spent_ns.items():
+            if name == "infer":
+                self.age.add(age)
+            age += spent
             if name not in self.stages:
                 self.stages[name] = Histogram()
             self.stages[name].add(spent)

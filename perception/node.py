@@ -1,34 +1,45 @@
 """The node: its parts, put together in one function.
 
-source ─q─> prepare, submit ─q─> collect, objects ─q─> publish
-decode      submit               collect               the caller's thread, which owns the socket
+cameras ──> arrivals ──> prepare, submit ─q─> collect, void, objects, digest ─q─> publish
+decode      sets         submit               collect                            the caller's thread, which
+a thread each                                                                    owns the socket
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TypeVar
 
 import numpy as np
 
-from perception.choices import choose_mode, choose_network_size, choose_policy, choose_shedding
-from perception.config import NodeConfig, Policy
+from perception.arrivals import Arrivals, Inflow
+from perception.choices import (
+    check_mixture,
+    choose_batch,
+    choose_mode,
+    choose_network_size,
+    choose_policy,
+    choose_shedding,
+)
+from perception.config import CameraConfig, NodeConfig, Policy
 from perception.engines.engine import Engine
 from perception.engines.open import open_engine
 from perception.errors import EngineError, SourceError
 from perception.ledger import Ledger
-from perception.pipeline import Stage, Stop, Stopped, in_thread, threaded
+from perception.pipeline import Stop, Stopped, in_thread, threaded
 from perception.publisher import Publisher, StreamInfo
-from perception.sources import Source, open_source
+from perception.sources import News, Patience, Source, open_source
+from perception.stages.digest import digests
 from perception.stages.objects import objects
-from perception.stages.segment import segment
-from perception.types import Latency, Scene, Size
+from perception.stages.segment import Sets, segment_sets
+from perception.stages.void import VoidMask, void
+from perception.stream import Stream
+from perception.types import Scene, Size
 from perception.wire.endpoint import check_bindable
 
 __all__ = ["Node", "NodeConfig", "build"]
@@ -39,34 +50,34 @@ T = TypeVar("T")
 THREADS_GRACE_S = 1.0
 # What a camera most likely sends: for the warm-up, before its first frame tells.
 TYPICAL_SIZE: Size = (1280, 720)
-COMPUTED_KINDS = frozenset({"labels", "confidence", "objects"})
+COMPUTED_KINDS = frozenset({"labels", "confidence", "objects", "summary"})
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """The parts of one node, opened, warmed up and connected. The source starts with the first of ``scenes``."""
+    """The parts of one node, opened, warmed up and connected. The sources start with the first of ``scenes``."""
 
     config: NodeConfig
     policy: Policy
-    source: Source
+    streams: Mapping[str, Stream]
     engine: Engine
     network_size: Callable[[Size], Size]
     publisher: Publisher
-    ledger: Ledger
     stop: Stop
     scenes: Generator[Scene, None, None]
 
     def halt(self) -> list[str]:
-        """End every thread and free source and engine; the names of threads that had to be left behind.
+        """End every thread and free sources and engine; the names of threads that had to be left behind.
 
         Frames that are still in flight are dropped as ``shutdown``. May be called twice.
         """
         self.stop.set()
-        self.source.close()
+        _close_sources(self.streams.values())
         _close_engine(self.engine, self.stop)  # this releases stages that wait for it
         self.scenes.close()
         left = self.stop.join()
-        self.ledger.drop_in_flight("shutdown")
+        for stream in self.streams.values():
+            stream.ledger.drop_in_flight("shutdown")
         return left
 
 
@@ -85,7 +96,7 @@ def build(
         RoadcastError: something cannot be opened, or the settings do not go together.
     """
     check_bindable(config.publish, insecure=config.insecure)  # before anything slow
-    stop, ledger = Stop(THREADS_GRACE_S), Ledger()
+    stop = Stop(THREADS_GRACE_S)
 
     def opened(what: str, call: Callable[[], T], meanwhile: Callable[[], None] = lambda: None) -> T:
         def idle() -> None:
@@ -97,37 +108,52 @@ def build(
         return in_thread(call, stop=stop, name=what, idle=idle)
 
     with ExitStack() as parts:
-        source = opened("opening the source", lambda: _open_source(config))
-        parts.callback(source.close)
-        policy = choose_policy(config, live=source.live)
-        sheds = choose_shedding(config, policy, live=source.live)
-        engine = opened("loading the model", lambda: _open_engine(config, live=source.live))
+        streams = opened("opening the source", lambda: _open_streams(config))
+        parts.callback(_close_sources, streams)
+        live = any(stream.source.live for stream in streams)
+        check_mixture(config, [stream.source.live for stream in streams])
+        policy = choose_policy(config, live=live)
+        sheds = [choose_shedding(config, policy, live=stream.source.live) for stream in streams]
+        engine = opened("loading the model", lambda: _open_engine(config, live=live))
         parts.callback(_close_engine, engine, stop)
-        size = choose_network_size(config, engine.spec)
-        publisher = parts.enter_context(
-            _closed_at_end(_open_publisher(config, source, engine, ledger, policy, interrupt))
-        )
-        opened("warming up the engine", lambda: _warm_up(engine, size(_first_size(source))), publisher.poll)
-        decoded = threaded(
-            _scenes_of(source, ledger, None if source.live else config.frames),
+        size, batch = choose_network_size(config, engine.spec), choose_batch(config, engine)
+        publisher = parts.enter_context(_closed_at_end(_open_publisher(config, streams, engine, policy, interrupt)))
+        first_size = _first_size(streams[0].source)
+        opened("warming up the engine", lambda: _warm_up(engine, size(first_size), batch), publisher.poll)
+        channels = publisher.channels
+        arrivals = Arrivals(
+            [
+                Inflow(
+                    stream.name,
+                    stream.scenes(None if stream.source.live else config.frames),
+                    stream.drop_stale if shedding else None,
+                )
+                for stream, shedding in zip(streams, sheds)
+            ],
             stop=stop,
-            name="decode",
-            keep_latest=sheds,
-            on_drop=lambda scene: ledger.drop(scene.frame.number, "stale"),
+            tolerance_s=config.pair_tolerance,
+            lossless=config.pace == "max" and not live,
         )
-        segmented = _accounted(segment(engine, size=size, wanted=lambda: computes(publisher), stop=stop), ledger)
-        separated = objects(
-            engine.spec.classes, wanted=lambda: "objects" in publisher.wanted, min_area=config.min_object_area
+        segmented = segment_sets(
+            engine, size=size, wanted=lambda name: bool(channels[name].wanted & COMPUTED_KINDS), batch=batch, stop=stop
         )
-        scenes = separated(segmented(scene.lap("wait_prepare") for scene in decoded))
+        scenes = _accounted(segmented, arrivals.sets(), {stream.name: stream.ledger for stream in streams})
+        masks = {stream.name: stream.mask for stream in streams if stream.mask}
+        if masks:
+            scenes = void(masks)(scenes)
+        scenes = objects(
+            engine.spec.classes,
+            wanted=lambda name: "objects" in channels[name].wanted,
+            min_area=config.min_object_area,
+        )(scenes)
+        scenes = digests(engine.spec.classes, wanted=lambda name: "summary" in channels[name].wanted)(scenes)
         node = Node(
             config=config,
             policy=policy,
-            source=source,
+            streams={stream.name: stream for stream in streams},
             engine=engine,
             network_size=size,
             publisher=publisher,
-            ledger=ledger,
             stop=stop,
             scenes=threaded(scenes, stop=stop, name="collect", idle=lambda: tick("waiting for frames")),
         )
@@ -135,41 +161,23 @@ def build(
         yield node
 
 
-def _scenes_of(source: Source, ledger: Ledger, limit: int | None) -> Iterator[Scene]:
-    """The first ``limit`` frames of a source, their time until here charged to ``decode``.
+def _accounted(stage: Callable[[Sets], Iterator[Scene]], sets: Sets, ledgers: Mapping[str, Ledger]) -> Iterator[Scene]:
+    """The scenes of a stage; those that it holds when the engine fails are counted as ``engine_error``."""
+    held: set[tuple[str, int]] = set()
 
-    What a frame that was due under ``rate`` waited for this loop to come back for it is ``wait_source``.
-    """
-    back_ns = time.monotonic_ns()
-    for frame in islice(source.frames(ledger), limit):
-        latency = Latency(frame.time.captured_mono_ns)
-        if not source.live and back_ns > latency.mark_ns:
-            latency = latency.lap("wait_source", back_ns)
-        yield Scene(frame, latency).lap("decode")
-        back_ns = time.monotonic_ns()
+    def entering() -> Iterator[Sequence[Scene]]:
+        for scenes in sets:
+            held.update((scene.frame.stream, scene.frame.number) for scene in scenes)
+            yield scenes
 
-
-def _accounted(stage: Stage, ledger: Ledger) -> Stage:
-    """The stage, with the frames that it holds when the engine fails counted as ``engine_error``."""
-
-    def accounted(scenes: Iterable[Scene]) -> Iterator[Scene]:
-        held: set[int] = set()
-
-        def entering() -> Iterator[Scene]:
-            for scene in scenes:
-                held.add(scene.frame.number)
-                yield scene
-
-        try:
-            for scene in stage(entering()):
-                held.discard(scene.frame.number)
-                yield scene
-        except EngineError:
-            for number in sorted(held.copy()):
-                ledger.drop(number, "engine_error")
-            raise
-
-    return accounted
+    try:
+        for scene in stage(entering()):
+            held.discard((scene.frame.stream, scene.frame.number))
+            yield scene
+    except EngineError:
+        for name, number in sorted(held.copy()):
+            ledgers[name].drop(number, "engine_error")
+        raise
 
 
 def computes(publisher: Publisher) -> bool:
@@ -177,8 +185,43 @@ def computes(publisher: Publisher) -> bool:
     return bool(publisher.wanted & COMPUTED_KINDS)
 
 
-def _open_source(config: NodeConfig) -> Source:
-    return open_source(config.source, stream=config.stream, pace=config.pace, rate=config.rate)
+def _open_streams(config: NodeConfig) -> list[Stream]:
+    streams: list[Stream] = []
+    try:
+        for camera in config.cameras:
+            streams.append(_open_stream(camera, config))
+    except BaseException:
+        _close_sources(streams)
+        raise
+    return streams
+
+
+def _open_stream(camera: CameraConfig, config: NodeConfig) -> Stream:
+    news: SimpleQueue[News] = SimpleQueue()
+    patience = Patience(
+        open_s=camera.open_timeout,
+        stall_s=camera.stall_timeout,
+        give_up_s=camera.give_up,
+        wait_for_first=camera.wait_for_camera is not False,
+        longest_pause_s=camera.retry_pause,
+    )
+    mask = VoidMask(camera)
+    source = open_source(
+        camera.source,
+        stream=camera.stream,
+        pace=config.pace,
+        rate=config.rate,
+        patience=patience,
+        wait_for_device=camera.wait_for_camera is True,
+        transport=camera.transport,
+        tell=news.put,
+    )
+    return Stream(camera, source, mask, news)
+
+
+def _close_sources(streams: Iterable[Stream]) -> None:
+    for stream in streams:
+        stream.source.close()
 
 
 def _open_engine(config: NodeConfig, *, live: bool) -> Engine:
@@ -206,23 +249,28 @@ def _closed_at_end(publisher: Publisher) -> Iterator[Publisher]:
     except Stopped:
         raise
     except BaseException:
-        publisher.state = "failed"
+        publisher.close(failed=True)
         raise
     finally:
         publisher.close()
 
 
 def _open_publisher(
-    config: NodeConfig, source: Source, engine: Engine, ledger: Ledger, policy: Policy, interrupt: threading.Event
+    config: NodeConfig, streams: Sequence[Stream], engine: Engine, policy: Policy, interrupt: threading.Event
 ) -> Publisher:
-    stream = StreamInfo(
-        name=config.stream,
-        ledger=ledger,
-        expected_fps=config.rate or (source.fps if source.live or config.pace == "real" else None),
-    )
+    paced = config.pace == "real"
+    infos = [
+        StreamInfo(
+            name=stream.name,
+            ledger=stream.ledger,
+            expected_fps=config.rate or (stream.source.fps if stream.source.live or paced else None),
+            camera=stream.config.calibration.to_wire() if stream.config.calibration else None,
+        )
+        for stream in streams
+    ]
     return Publisher(
         config.publish,
-        [stream],
+        infos,
         spec=engine.spec,
         engine=engine.name,
         policy=policy,
@@ -240,8 +288,8 @@ def _first_size(source: Source) -> Size:
     return TYPICAL_SIZE
 
 
-def _warm_up(engine: Engine, size: Size) -> None:
+def _warm_up(engine: Engine, size: Size, batch: int) -> None:
     """Fill all slots once: the first batches allocate, and some runtimes compile for the size they see."""
-    black = np.zeros((engine.spec.batch or 1, size[1], size[0], 3), np.uint8)
+    black = np.zeros((batch, size[1], size[0], 3), np.uint8)
     for pending in [engine.submit(black) for _ in range(engine.slots)]:
         pending.result()

@@ -1,4 +1,4 @@
-"""Stages are functions over iterators of scenes; threads between them start in exactly one function.
+"""Stages are functions over iterators of scenes; threads between them start in exactly one function, ``start``.
 
     frames ──> threaded ──> stage ──> threaded ──> stage ──> threaded ──> the main thread
                   └────────────── one Stop, one deadline ───────────┘
@@ -69,6 +69,38 @@ class Stop:
         return [thread.name for thread in self._threads if thread.is_alive()]
 
 
+def start(
+    items: Iterable[T],
+    put: Callable[[T], bool],
+    finish: Callable[[BaseException | None], object],
+    *,
+    stop: Stop,
+    name: str,
+) -> threading.Thread:
+    """Run everything upstream in a thread of its own: the only place where a pipeline starts one.
+
+    Each item goes to ``put`` until that returns False; then ``items`` is closed in that thread, and ``finish``
+    gets the error that ended it, if one did.
+    """
+
+    def work() -> None:
+        error: BaseException | None = None
+        try:
+            try:
+                for item in items:
+                    if not put(item):
+                        break
+            finally:
+                _close(items)
+        except BaseException as caught:  # raised again in the consumer
+            error = caught
+        finish(error)
+
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    stop.start(thread)
+    return thread
+
+
 class _End:
     """Closes a queue, with the error that ended the producer, if one did."""
 
@@ -126,19 +158,6 @@ def threaded(
                 return True
         return False
 
-    def work() -> None:
-        error: BaseException | None = None
-        try:
-            try:
-                for item in items:
-                    if not put(item):
-                        break
-            finally:
-                _close(items)
-        except BaseException as caught:  # raised again in the consumer
-            error = caught
-        put(_End(error))
-
     def take() -> T | _End:
         while not end.is_set():
             try:
@@ -148,8 +167,7 @@ def threaded(
                     idle()
         return _End(None)
 
-    thread = threading.Thread(target=work, name=name, daemon=True)
-    end.start(thread)
+    thread = start(items, put, lambda error: put(_End(error)), stop=end, name=name)
     finished = False
     try:
         while not isinstance(item := take(), _End):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from perception.ledger import LedgerEntry
@@ -28,11 +28,34 @@ class Status:
     computes: bool  # whether anybody wants what the engine computes
     publish: str  # the endpoint as bound; empty before
     engine_reason: str  # what runs the model and why; empty before it is loaded
+    away: Mapping[str, str] = field(default_factory=dict)  # cameras that are away just now, and why
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamSummary:
+    """One camera of a run that has ended.
+
+    ``age_ms`` is how old its frames were when the network began with them, counted from the grab; None while
+    nobody subscribed to what it computes.
+    """
+
+    stream: str
+    source: str
+    live: bool
+    source_size: Size | None
+    promised: int | None
+    frames: LedgerEntry
+    fps: float | None
+    latency_ms: Quantiles
+    age_ms: Quantiles
+    absences: int  # from which the camera came back
+    reason: Reason
+    error: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A run that has ended.
+    """A run that has ended. With several cameras, ``frames`` and ``promised`` are sums and ``streams`` has each.
 
     ``latency_ms`` is from capture until the messages were handed to the socket, without the first frame.
     ``stages_ms`` holds every stage and queue in the order in which frames meet them. ``error`` is what ended a
@@ -63,6 +86,7 @@ class Summary:
     model: Mapping[str, str]  # id, sha256, precision
     network_size: Size | None
     process: Mapping[str, float | None]  # see Usage.since
+    streams: tuple[StreamSummary, ...] = ()
     threads_left: tuple[str, ...] = ()  # that did not end in time
 
     def to_json(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from perception.metrics import Quantiles
-from perception.summary import Status, Summary
+from perception.summary import Status, StreamSummary, Summary
 
 LIVE_PERIOD_S = 0.2  # between two redrawings of the line on a terminal
 LOG_PERIOD_S = 10.0  # between two lines in a file or pipe
@@ -61,17 +61,25 @@ class NodeScreen:
     def __init__(self, line: StatusLine) -> None:
         self._line = line
         self._introduced = False
+        self._away: set[str] = set()
 
     def show(self, status: Status) -> None:
         """Show how things stand."""
         if status.engine_reason and not self._introduced:
             self._introduced = True
             self._line.note(f"{status.engine_reason} Publishing at {status.publish}.")
+        for name in sorted(status.away.keys() - self._away):
+            self._line.note(f"{name}: {status.away[name]} Trying again.")
+        for name in sorted(self._away - status.away.keys()):
+            self._line.note(f"{name}: the camera is back.")
+        self._away = set(status.away)
         self._line.show(status_text(status), key=status.state if status.state == "running" else status.doing)
 
 
 def status_text(status: Status) -> str:
     """The living line: rate, latency, progress, drops and subscribers."""
+    if status.state == "reconnecting":
+        return f"waiting for {', '.join(sorted(status.away)) or 'the camera'} to come back ..."
     if status.state != "running":
         return f"{status.doing} ..."
     frames = status.ledger
@@ -83,6 +91,8 @@ def status_text(status: Status) -> str:
         f"dropped {_drops(frames.dropped)}",
         f"subscribers {status.subscribers}",
     ]
+    if status.away:
+        parts.append(f"away: {', '.join(sorted(status.away))}")
     if not status.computes:
         parts.append("nobody subscribes to labels or objects: the engine rests")
     return " | ".join(parts)
@@ -109,6 +119,8 @@ def summary_text(summary: Summary) -> str:
         ),
         ("process", _process(process)),
     ]
+    if len(summary.streams) > 1 or any(stream.absences for stream in summary.streams):
+        rows[1:1] = [(stream.stream, _stream(stream)) for stream in summary.streams]
     if summary.threads_left:
         rows.append(("stuck", f"{', '.join(summary.threads_left)} did not end in time and was left behind"))
     return "\n".join(f"{name:>10}  {text}" for name, text in rows if text)
@@ -121,6 +133,17 @@ _REASONS = {
     "source_error": "the source failed",
     "engine_error": "the engine failed",
 }
+
+
+def _stream(stream: StreamSummary) -> str:
+    rate = "-" if stream.fps is None else f"{stream.fps:.1f} fps"
+    parts = [
+        f"{stream.frames.published} frames, {rate}, dropped {_drops(stream.frames.dropped)}",
+        f"age when used p50 {_ms(stream.age_ms.p50)} p99 {_ms(stream.age_ms.p99)}",
+        f"came back {stream.absences} times" if stream.absences else "",
+        stream.error or "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _ms(value: float | None) -> str:

@@ -120,7 +120,7 @@ def _matrix(value: object) -> tuple[tuple[float, float, float], ...]:
         fx, fy, cx, cy = _floats(rows)
         rows = [(fx, 0.0, cx), (0.0, fy, cy), (0.0, 0.0, 1.0)]
     first, second, third = (_floats(row, 3) for row in rows)
-    if first[0] <= 0 or second[1] <= 0 or third != (0, 0, 1):
+    if first[0] <= 0 or second[1] <= 0 or list(third) != [0.0, 0.0, 1.0]:
         raise ValueError
     return cast("tuple[tuple[float, float, float], ...]", (first, second, third))
 

@@ -1,6 +1,7 @@
 """Sources: where frames come from."""
 
 from perception.sources.opening import open_source
-from perception.sources.source import Pace, Source
+from perception.sources.patience import Patience
+from perception.sources.source import News, Pace, Source
 
-__all__ = ["Pace", "Source", "open_source"]
+__all__ = ["News", "Pace", "Patience", "Source", "open_source"]

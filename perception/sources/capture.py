@@ -36,6 +36,7 @@ class Job:
 
     address: str
     format: str | None
+    transport: str  # of RTSP
     open_s: float
     stall_s: float
     fd: int  # of the Handover
@@ -91,8 +92,8 @@ def _options(job: Job) -> dict[str, str]:
         return {}
     limit = str(round(BACKSTOP * max(job.open_s, job.stall_s) * 1e6))
     if job.address.lower().startswith("rtsp"):
-        # Over UDP a lost packet smears the picture until the next key frame.
-        return {"rtsp_transport": "tcp", "timeout": limit, "max_delay": "0"}
+        # Over UDP a lost packet smears the picture until the next key frame, hence tcp by default.
+        return {"rtsp_transport": job.transport, "timeout": limit, "max_delay": "0"}
     return {"rw_timeout": limit}
 
 

@@ -12,6 +12,8 @@ from perception.sources.address import redact, without_credentials
 from perception.sources.capture import Job
 from perception.sources.child import CaptureProcess
 from perception.sources.handover import Taken
+from perception.sources.patience import Absence, Patience
+from perception.sources.source import News, Tell
 from perception.types import Frame
 
 STALL_PERIODS = 3
@@ -23,24 +25,62 @@ class LiveCamera:
 
     ``frames`` starts the capture; ``fps`` is known once it is connected. Only the newest picture is kept:
     those overwritten in between are captured and dropped as ``stale``, those that the decoder refused as
-    ``decode_error``. SourceError is raised when the camera cannot be reached within ``open_s`` seconds,
-    gives no frame for ``stall_s`` seconds or three periods, whichever is longer, or goes away.
+    ``decode_error``. A camera is away when it cannot be reached within ``patience.open_s`` seconds, gives no
+    frame for ``stall_s`` seconds or three periods, whichever is longer, or ends the connection. Then it is
+    tried again, the first time or any other, and ``tell`` hears of it; SourceError is raised where ``patience``
+    says that it is not, or not any more. Numbers go on over all connections.
     """
 
     live = True
     promised: int | None = None
 
-    def __init__(self, address: str, stream: str, *, device_format: str | None, open_s: float, stall_s: float) -> None:
+    def __init__(
+        self,
+        address: str,
+        stream: str,
+        *,
+        device_format: str | None,
+        transport: str = "tcp",
+        patience: Patience,
+        tell: Tell = lambda _: None,
+    ) -> None:
         self.uri = redact(address)
         self.fps: float | None = None
-        self._job = Job(address, device_format, open_s, stall_s, fd=-1)
+        self._job = Job(address, device_format, transport, patience.open_s, patience.stall_s, fd=-1)
+        self._patience = patience
+        self._tell = tell
         self._stream = stream
         self._closed = threading.Event()
         self._process: CaptureProcess | None = None
 
     def frames(self, ledger: Ledger) -> Iterator[Frame]:
-        """The newest frame each time, until the camera is gone or the source closed."""
-        yield from self._connection(_Count(ledger))
+        """The newest frame each time, until the camera is given up, its recording ends or the source is closed."""
+        count, absence = _Count(ledger), Absence(self._patience)
+        while not self._closed.is_set():
+            try:
+                for frame in self._connection(count):
+                    if absence.ends():
+                        away_s = round(absence.away_s, 3)
+                        self._tell(News("recovered", {"away_s": away_s, "attempts": absence.attempts}))
+                    yield frame
+            except SourceError as error:
+                if self._closed.is_set():
+                    return
+                pause_s = absence.goes_on(error)
+                self._tell(
+                    News(
+                        "reconnecting",
+                        {
+                            "reason": str(error),
+                            "attempt": absence.attempts,
+                            "pause_s": round(pause_s, 3),
+                            "away_s": round(absence.away_s, 3),
+                        },
+                    )
+                )
+                self._closed.wait(pause_s)
+            else:
+                return
 
     def close(self) -> None:
         """Kill the capture; the iteration ends at once."""

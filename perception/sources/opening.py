@@ -6,7 +6,8 @@ from pathlib import Path
 
 from perception.errors import SourceNotFound
 from perception.sources.address import redact, scheme_of
-from perception.sources.source import Pace, Source
+from perception.sources.patience import Patience
+from perception.sources.source import Pace, Source, Tell
 
 NETWORK_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "http", "https"})
 _V4L2 = "video4linux2,v4l2"
@@ -22,30 +23,39 @@ def open_source(
     stream: str = "front",
     pace: Pace = "max",
     rate: float | None = None,
-    open_timeout_s: float = 10.0,
-    stall_s: float = 5.0,
+    patience: Patience | None = None,
+    wait_for_device: bool = False,
+    transport: str = "tcp",
+    tell: Tell = lambda _: None,
 ) -> Source:
     """Open a camera, file, folder or address; its frames carry the name ``stream``.
 
     ``pace`` is for what is not live: ``real`` releases frames at their media times, ``max`` at once; ``rate``
-    frames a second take the place of either (see ``Scheduled``). The two limits are for live sources: how
-    long connecting may take, and how long the camera may be silent.
-    Raises SourceNotFound where there is nothing of that name, SourceError where it cannot be read. A live
-    source connects when its frames are first asked for.
+    frames a second take the place of either (see ``Scheduled``). The others are for live sources, which connect
+    when their frames are first asked for: how long they are waited for (see ``LiveCamera``), whether a
+    device that does not exist is waited for, too, how RTSP comes, and who hears of their going and coming.
+    Raises SourceNotFound where there is nothing of that name, SourceError where it cannot be read.
     """
+
+    def camera(address: str, device_format: str | None) -> Source:
+        from perception.sources.live import LiveCamera
+
+        limits = patience or Patience()
+        return LiveCamera(address, stream, device_format=device_format, transport=transport, patience=limits, tell=tell)
+
     scheme = scheme_of(uri)
     path = Path(uri.removeprefix("file://"))
     if scheme == "synth":
         return _rendered(uri, stream, pace, rate)
     if scheme in NETWORK_SCHEMES:
-        return _camera(uri, stream, None, open_timeout_s, stall_s)
+        return camera(uri, None)
     if scheme not in (None, "file"):
         raise SourceNotFound(f"Cannot open {redact(uri)!r}: {scheme}:// is not a known kind of address. {_ACCEPTED}")
     if uri.isascii() and uri.isdecimal():
-        return _camera(_device(Path(f"/dev/video{uri}")), stream, _V4L2, open_timeout_s, stall_s)
+        return camera(_device(Path(f"/dev/video{uri}"), wait=wait_for_device), _V4L2)
     try:
-        if path.is_char_device():
-            return _camera(str(path), stream, _V4L2, open_timeout_s, stall_s)
+        if path.is_char_device() or (wait_for_device and path.parent == Path("/dev") and not path.exists()):
+            return camera(str(path), _V4L2)
         if uri and (path.is_dir() or path.is_file() or any(sign in str(path) for sign in "*?[")):
             return _files(path, stream, pace, rate)
     except OSError as error:  # a folder that may not be entered, a name that is too long
@@ -59,17 +69,11 @@ def _rendered(uri: str, stream: str, pace: Pace, rate: float | None) -> Source:
     return SyntheticStreet(uri, stream, pace, rate)
 
 
-def _device(path: Path) -> str:
-    if not path.exists():
+def _device(path: Path, *, wait: bool) -> str:
+    if not wait and not path.exists():
         there = " ".join(sorted(str(found) for found in Path("/dev").glob("video*"))) or "none at all"
         raise SourceNotFound(f"There is no camera {str(path)!r}; present: {there}. {_ACCEPTED}")
     return str(path)
-
-
-def _camera(address: str, stream: str, device_format: str | None, open_s: float, stall_s: float) -> Source:
-    from perception.sources.live import LiveCamera
-
-    return LiveCamera(address, stream, device_format=device_format, open_s=open_s, stall_s=stall_s)
 
 
 def _files(path: Path, stream: str, pace: Pace, rate: float | None) -> Source:

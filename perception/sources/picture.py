@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import av
-import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
@@ -12,8 +11,8 @@ from perception.types import Image
 _MATRIX = {1: Colorspace.ITU709, 4: Colorspace.FCC, 5: Colorspace.ITU601, 6: Colorspace.ITU601}
 _MATRIX |= {7: Colorspace.SMPTE240M, 9: Colorspace.BT2020, 10: Colorspace.BT2020}
 
-# FFmpeg counts display rotation counter-clockwise.
-_TURN = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, -180: cv2.ROTATE_180, -90: cv2.ROTATE_90_CLOCKWISE}
+# FFmpeg counts display rotation counter-clockwise; in quarter turns.
+_TURNS = {90: 1, 180: 2, -180: 2, -90: 3}
 
 
 class Converter:
@@ -40,8 +39,8 @@ class Converter:
         plane = bgr.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(bgr.height, plane.line_size)
         image: Image = rows[:, : bgr.width * 3].reshape(bgr.height, bgr.width, 3)
-        turn = _TURN.get(round(picture.rotation / 90) * 90)
-        return image if turn is None else cv2.rotate(image, turn).astype(np.uint8, copy=False)
+        turns = _TURNS.get(round(picture.rotation / 90) * 90)
+        return image if turns is None else _turned(image, turns)
 
 
 def matrix(colorspace: int, width: int, height: int) -> Colorspace:
@@ -53,3 +52,10 @@ def matrix(colorspace: int, width: int, height: int) -> Colorspace:
 def full_range(picture: av.VideoFrame) -> bool:
     """Whether luma runs from 0 to 255 and not from 16 to 235."""
     return picture.format.is_rgb or picture.color_range == ColorRange.JPEG
+
+
+def _turned(image: Image, turns: int) -> Image:
+    import cv2  # takes a second to load, which the process of a camera without rotation need not wait for
+
+    codes = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
+    return cv2.rotate(image, codes[turns]).astype(np.uint8, copy=False)

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from perception.ledger import Ledger
 from perception.types import Frame
 
 Pace = Literal["real", "max"]
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What happened to a camera: it went away and is tried again, or it is back.
+
+    ``detail`` is that of the event of this name: of ``reconnecting`` the ``reason``, the ``attempt`` (1 is
+    the first), ``pause_s`` until it is tried again and ``away_s`` so far; of ``recovered`` ``away_s`` and ``attempts``.
+    """
+
+    name: Literal["reconnecting", "recovered"]
+    detail: Mapping[str, object]
+
+
+Tell = Callable[[News], None]
 
 
 class Source(Protocol):

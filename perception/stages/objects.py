@@ -18,12 +18,12 @@ MIN_AREA = 64  # pixels of a map of REFERENCE_SIZE; scaled to the map at hand
 REFERENCE_SIZE: Size = (1024, 512)
 
 
-def objects(classes: ClassTable, *, wanted: Callable[[], bool] = lambda: True, min_area: int = MIN_AREA) -> Stage:
-    """The stage that gives every scene with a segmentation its instances, while ``wanted()`` is true."""
+def objects(classes: ClassTable, *, wanted: Callable[[str], bool] = lambda _: True, min_area: int = MIN_AREA) -> Stage:
+    """The stage that gives every scene with a segmentation its instances, while ``wanted(stream)`` is true."""
 
     def stage(scenes: Iterable[Scene]) -> Iterator[Scene]:
         for scene in scenes:
-            if scene.segmentation is None or not wanted():
+            if scene.segmentation is None or not wanted(scene.frame.stream):
                 yield scene
                 continue
             instances = separate(scene.segmentation, classes, min_area=min_area)

@@ -3,57 +3,80 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from threading import Event
 
-from perception.engines.engine import Engine, Pending
+import numpy as np
+
+from perception.engines.engine import Batch, Engine, Pending
 from perception.errors import EngineError
 from perception.pipeline import Stage, Stop, threaded
 from perception.stages.prepare import prepare
-from perception.types import Scene, Segmentation, Size
+from perception.types import Image, Scene, Segmentation, Size
+
+Sets = Iterable[Sequence[Scene]]
 
 
 def segment(
     engine: Engine,
     *,
     size: Callable[[Size], Size] | None = None,
-    wanted: Callable[[], bool] = lambda: True,
+    wanted: Callable[[str], bool] = lambda _: True,
     stop: Stop | None = None,
 ) -> Stage:
-    """The stage that gives every scene its segmentation, while ``wanted()`` is true; others pass in their place.
+    """The stage that gives every scene its segmentation. See ``segment_sets``; each scene is a set of its own."""
+    stage = segment_sets(engine, size=size, wanted=wanted, stop=stop)
+    return lambda scenes: stage((scene,) for scene in scenes)
+
+
+def segment_sets(
+    engine: Engine,
+    *,
+    size: Callable[[Size], Size] | None = None,
+    wanted: Callable[[str], bool] = lambda _: True,
+    batch: int = 1,
+    stop: Stop | None = None,
+) -> Callable[[Sets], Iterator[Scene]]:
+    """What gives every scene of every set its segmentation, while ``wanted(stream)`` is true; others pass as they are.
 
     Frames are prepared and submitted in a thread upstream of one queue, results collected downstream of
-    it: as many frames are under way as the engine has slots. The time of each frame is charged to
-    ``prepare``, ``submit`` (waiting for a slot), ``wait_infer``, ``infer`` and ``wait_collect``.
+    it: as many batches are under way as the engine has slots. The time of each frame is charged to
+    ``prepare``, ``wait_batch`` (for the others of its batch), ``submit`` (waiting for a slot), ``wait_infer``,
+    ``infer`` and ``wait_collect``.
 
     Args:
         engine: stays open; whoever opened it closes it.
         size: from the frame's (w, h) to the network's; None for what the model card says.
-        stop: of the pipeline this stage is part of.
+        batch: frames of one set, and of one network size, that go into one run of the network at most. A
+            model with a fixed batch gets that many, black ones where there are fewer.
+        stop: of the pipeline this is part of.
 
     Raises:
         EngineError: while iterating, when the engine fails.
     """
 
-    def stage(scenes: Iterable[Scene]) -> Iterator[Scene]:
+    def stage(sets: Sets) -> Iterator[Scene]:
         waiting: deque[Pending] = deque()
         ended = Event()
         network_size = size or engine.spec.network_size
-        submitted = threaded(_submit(engine, scenes, network_size, wanted, waiting, ended), stop=stop, name="submit")
+        limit = engine.spec.batch or batch
+        submitted = threaded(
+            _submit(engine, sets, network_size, wanted, limit, waiting, ended), stop=stop, name="submit"
+        )
         try:
-            for scene, pending in submitted:
+            for scenes, pending in submitted:
                 if pending is None:
-                    yield scene
+                    yield from scenes
                     continue
                 outputs = pending.result()
                 waiting.popleft()
-                segmentation = Segmentation(
-                    outputs["labels"][0], outputs["confidence"][0] if "confidence" in outputs else None
-                )
-                timed = scene.lap("wait_infer", pending.started_ns).lap("infer", pending.finished_ns)
-                yield replace(timed.lap("wait_collect"), segmentation=segmentation)
+                for position, scene in enumerate(scenes):
+                    timed = scene.lap("wait_infer", pending.started_ns).lap("infer", pending.finished_ns)
+                    confidence = outputs["confidence"][position] if "confidence" in outputs else None
+                    segmentation = Segmentation(outputs["labels"][position], confidence)
+                    yield replace(timed.lap("wait_collect"), segmentation=segmentation)
         finally:
             ended.set()
             with closing(submitted):
@@ -65,23 +88,51 @@ def segment(
 
 def _submit(
     engine: Engine,
-    scenes: Iterable[Scene],
+    sets: Sets,
     size: Callable[[Size], Size],
-    wanted: Callable[[], bool],
+    wanted: Callable[[str], bool],
+    limit: int,
     waiting: deque[Pending],
     ended: Event,
-) -> Iterator[tuple[Scene, Pending | None]]:
+) -> Iterator[tuple[Sequence[Scene], Pending | None]]:
+    for scenes in sets:
+        resting = [scene for scene in scenes if not wanted(scene.frame.stream)]
+        if resting:
+            yield resting, None
+        for group in _groups([scene for scene in scenes if scene not in resting], size, limit):
+            images: list[Image] = []
+            prepared: list[Scene] = []
+            for scene in group:
+                begun = scene.lap("wait_batch") if prepared else scene
+                images.append(prepare(scene.frame.image, size(scene.frame.size)))
+                prepared.append(begun.lap("prepare"))
+            if len(group) > 1:
+                prepared = [scene.lap("wait_batch") for scene in prepared]
+            if ended.is_set():
+                return
+            pending = engine.submit(_stacked(images, engine.spec.batch))
+            waiting.append(pending)
+            yield [scene.lap("submit") for scene in prepared], pending
+
+
+def _groups(scenes: Sequence[Scene], size: Callable[[Size], Size], limit: int) -> Iterator[Sequence[Scene]]:
+    """The scenes in groups of one network size, at most ``limit`` in each."""
+    by_size: dict[Size, list[Scene]] = {}
     for scene in scenes:
-        if not wanted():
-            yield scene, None
-            continue
-        frames = prepare(scene.frame.image, size(scene.frame.size))[None]  # (1, h, w, 3)
-        prepared = scene.lap("prepare")
-        if ended.is_set():
-            return
-        pending = engine.submit(frames)
-        waiting.append(pending)
-        yield prepared.lap("submit"), pending
+        by_size.setdefault(size(scene.frame.size), []).append(scene)
+    for alike in by_size.values():
+        for start in range(0, len(alike), limit):
+            yield alike[start : start + limit]
+
+
+def _stacked(images: Sequence[Image], fixed: int | None) -> Batch:
+    """(N, h, w, 3), filled up with black where the model's batch is fixed."""
+    if len(images) == 1 and fixed in (None, 1):
+        return images[0][None]
+    batch = np.zeros((fixed or len(images), *images[0].shape), np.uint8)
+    for position, image in enumerate(images):
+        batch[position] = image
+    return batch
 
 
 def _collect(waiting: deque[Pending]) -> None:

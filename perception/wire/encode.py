@@ -11,7 +11,7 @@ import numpy as np
 
 from perception.geometry import resize_affine
 from perception.ledger import LedgerEntry
-from perception.types import CaptureTime, Frame, Image, Latency, Pair, Scene, Size
+from perception.types import CaptureTime, Digest, Frame, Image, Latency, Pair, Scene, Size
 from perception.wire.codecs import MAX_PART_BYTES, MAX_SIDE, Array, Buffer, Codec, Part, encode_array
 from perception.wire.header import ModelInfo, ledger_to_wire, pack_header
 from perception.wire.objects import limit_objects, objects_to_wire
@@ -57,6 +57,8 @@ def content_of(kind: str, scene: Scene, transport: Transport) -> Content | None:
     if kind == "objects" and instances is not None and segmentation is not None:
         height, width = segmentation.labels.shape
         return _objects_content(scene, (width, height), MAP_CODEC[transport])
+    if kind == "summary" and scene.digest is not None and segmentation is not None:
+        return _summary_content(scene.digest, segmentation.labels, scene.frame.size)
     if kind == "image":
         return _image_content(scene.frame)
     return None
@@ -152,6 +154,16 @@ def _objects_content(scene: Scene, size: Size, codec: Codec) -> Content:
     if instances.truncated:
         fields["truncated"] = instances.truncated
     return Content("objects", fields, tuple(part for part, _ in encoded), tuple(payload for _, payload in encoded))
+
+
+def _summary_content(digest: Digest, labels: Array, source_size: Size) -> Content:
+    height, width = labels.shape
+    summary = {
+        "share": {class_id: round(fraction, 6) for class_id, fraction in digest.share.items()},
+        "nearest": list(digest.nearest),
+        "drivable": [[round(x, 2), round(y, 2)] for x, y in digest.drivable],
+    }
+    return Content("summary", {**_placement((width, height), source_size), "summary": summary})
 
 
 def _image_content(frame: Frame) -> Content:

@@ -20,7 +20,7 @@ from rtsp_server import rtsp_server
 
 from perception.errors import SourceError
 from perception.ledger import Ledger, LedgerEntry
-from perception.sources import open_source
+from perception.sources import Patience, open_source
 from perception.sources.child import CaptureProcess
 from perception.sources.live import LiveCamera
 from perception.types import Frame
@@ -35,7 +35,7 @@ def watch(
     frames: list[Frame] = []
     ledger, error = Ledger(), None
     with camera_server(script) as (url, _):
-        source = open_source(url.replace("//", f"//{login}"), stream="rear", open_timeout_s=10, stall_s=STALL_S)
+        source = open_source(url.replace("//", f"//{login}"), stream="rear", patience=Patience(stall_s=STALL_S))
         iterator = source.frames(ledger)
         try:
             for frame in iterator:
@@ -165,7 +165,7 @@ def test_a_server_that_sends_noise_only() -> None:
             camera.raw(os.urandom(4000))
 
     with camera_server(script) as (url, _), pytest.raises(SourceError, match="Cannot open"):
-        list(open_source(url, open_timeout_s=2, stall_s=1).frames(Ledger()))
+        list(open_source(url, patience=Patience(open_s=2, stall_s=1)).frames(Ledger()))
 
 
 @pytest.mark.parametrize(("status", "says"), [(404, "404 Not Found"), (401, "401 Unauthorized")])
@@ -178,7 +178,7 @@ def test_a_server_that_refuses_shows_no_password(status: int, says: str) -> None
 
 def test_a_server_that_never_answers() -> None:
     with camera_server(lambda camera: camera.stop.wait() and None) as (url, _):
-        source = open_source(url, open_timeout_s=1, stall_s=1)
+        source = open_source(url, patience=Patience(open_s=1, stall_s=1))
         with pytest.raises(SourceError, match="no answer within 1 s"):
             list(source.frames(Ledger()))
 
@@ -200,7 +200,7 @@ def test_a_recording_on_a_web_server_plays_in_real_time_and_ends_well(tmp_path: 
 
 def test_closing_from_another_thread_ends_a_blocked_iteration() -> None:
     with camera_server(then_freeze) as (url, _):
-        source = open_source(url, stall_s=600)
+        source = open_source(url, patience=Patience(stall_s=600))
         ledger, frames = Ledger(), []
         thread = threading.Thread(target=lambda: frames.extend(source.frames(ledger)))
         thread.start()
@@ -213,7 +213,7 @@ def test_closing_from_another_thread_ends_a_blocked_iteration() -> None:
 
 
 def camera_in(url: str, stall_s: float = STALL_S) -> LiveCamera:
-    camera = open_source(url, stall_s=stall_s)
+    camera = open_source(url, patience=Patience(stall_s=stall_s))
     assert isinstance(camera, LiveCamera)
     return camera
 
@@ -297,7 +297,7 @@ def test_an_rtsp_camera_and_its_freezing(tmp_path: Path) -> None:
     data = clip(tmp_path / "a.ts", steady(50)).read_bytes()
     ledger = Ledger()
     with rtsp_server(data, seconds=2.0, freeze_after=2 * len(data) // (7 * 188)) as url:
-        source = open_source(url.replace("//", "//me:geheim@"), stall_s=STALL_S)
+        source = open_source(url.replace("//", "//me:geheim@"), patience=Patience(stall_s=STALL_S))
         with pytest.raises(SourceError, match=r"rtsp://\*\*\*@127.0.0.1:\d+/live' has frozen"):
             publish_all(source.frames(ledger), ledger)
     entry = ledger.entry()

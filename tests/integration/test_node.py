@@ -88,7 +88,7 @@ def run_with_reader(config: NodeConfig) -> tuple[Summary, Received]:
 
 
 def no_threads_left() -> bool:
-    names = {"decode", "submit", "collect", "opening the source", "loading the model", "warming up the engine"}
+    names = {"decode front", "submit", "collect", "opening the source", "loading the model", "warming up the engine"}
     deadline = time.monotonic() + ENDS_WITHIN_S
     while any(thread.name in names for thread in threading.enumerate()):
         if time.monotonic() > deadline:

@@ -139,7 +139,7 @@ def scene_of(labels: Labels | None) -> Scene:
 
 def test_the_stage_finds_objects_only_while_they_are_wanted() -> None:
     wanted = iter([True, False, True])
-    stage = objects(CITYSCAPES, wanted=lambda: next(wanted), min_area=0)
+    stage = objects(CITYSCAPES, wanted=lambda _: next(wanted), min_area=0)
     labels = np.full((4, 4), CAR, np.uint8)
     scenes = list(stage([scene_of(labels)] * 3))
     assert [scene.instances is not None for scene in scenes] == [True, False, True]

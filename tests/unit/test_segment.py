@@ -99,7 +99,7 @@ def test_a_source_error_reaches_the_consumer_after_what_came_before() -> None:
 def test_scenes_pass_in_their_place_while_nobody_wants_them() -> None:
     engine = SimulatedEngine(infer_ms=1)
     wanted = iter([True, False, False, True])
-    out = list(segment(engine, size=card_size, wanted=lambda: next(wanted))(scenes(4)))
+    out = list(segment(engine, size=card_size, wanted=lambda _: next(wanted))(scenes(4)))
     assert [scene.segmentation is not None for scene in out] == [True, False, False, True]
     assert [scene.frame.number for scene in out] == [0, 1, 2, 3]
     engine.close()

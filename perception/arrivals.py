@@ -1,0 +1,170 @@
+"""Where the frames of several cameras arrive, and how those of one moment are put into sets.
+
+    camera a ── thread ──> place a ┐
+    camera b ── thread ──> place b ┼──> sets ──> prepare, submit
+    camera c ── thread ──> place c ┘
+
+A place holds one frame. A file waits until it is free; a camera's newer frame takes it, and the older one
+is dropped. So no camera can fill another's place, and one that is dead has nothing to be waited for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from perception.pipeline import WAKE_S, Stop, start
+from perception.types import Pair, Scene
+
+SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Inflow:
+    """The frames of one camera, not yet started. ``on_drop`` gets what a newer frame replaced; None: wait instead."""
+
+    stream: str
+    scenes: Iterable[Scene]
+    on_drop: Callable[[Scene], None] | None = None
+
+
+class _Place:
+    def __init__(self) -> None:
+        self.scene: Scene | None = None
+        self.ended = False
+        self.last_ns: int | None = None  # capture time of the last frame that left
+        self.period_ns = 0  # between the last two
+        self.missed = False  # it was waited for in vain and has not come since
+
+
+class Arrivals:
+    """One place per camera, filled by threads that start with the first set.
+
+    Args:
+        tolerance_s: frames captured so close together belong to a set. A set waits no longer than this for
+            a camera from which a frame is due, counted from when its first frame came, and not at all for one
+            that it waited for in vain before.
+        lossless: for recordings as fast as they go: sets are made by media time, and wait for every recording
+            that has not ended, so that they do not depend on how fast each is read.
+    """
+
+    def __init__(self, inflows: Sequence[Inflow], *, stop: Stop, tolerance_s: float, lossless: bool) -> None:
+        self._inflows = tuple(inflows)
+        self._stop = stop
+        self._tolerance_ns = round(tolerance_s * SECOND_NS)
+        self._lossless = lossless
+        self._places = {inflow.stream: _Place() for inflow in inflows}
+        self._changed = threading.Condition()
+        self._error: BaseException | None = None
+        self._closed = False
+
+    def sets(self) -> Iterator[tuple[Scene, ...]]:
+        """Sets of frames, at most one of each camera, in the order of their first frames; alone, a camera's frames.
+
+        Raises whatever a camera's thread raised.
+        """
+        for inflow in self._inflows:
+            self._start(inflow)
+        number = 0
+        try:
+            while chosen := self._next_set():
+                if len(self._places) > 1:
+                    yield self._paired(chosen, number)
+                else:
+                    yield tuple(scene.lap("wait_prepare") for scene in chosen)
+                number += 1
+        finally:
+            with self._changed:
+                self._closed = True
+                self._changed.notify_all()
+
+    def _start(self, inflow: Inflow) -> None:
+        place = self._places[inflow.stream]
+
+        def put(scene: Scene) -> bool:
+            with self._changed:
+                while place.scene is not None and inflow.on_drop is None and not self._over():
+                    self._changed.wait(WAKE_S)
+                if self._over():
+                    return False
+                if place.scene is not None and inflow.on_drop is not None:
+                    inflow.on_drop(place.scene)
+                place.scene = scene
+                self._changed.notify_all()
+            return True
+
+        def finish(error: BaseException | None) -> None:
+            with self._changed:
+                place.ended = True
+                self._error = self._error or error
+                self._changed.notify_all()
+
+        start(inflow.scenes, put, finish, stop=self._stop, name=f"decode {inflow.stream}")
+
+    def _over(self) -> bool:
+        return self._closed or self._stop.is_set()
+
+    def _next_set(self) -> list[Scene]:
+        """Wait for a frame and for those that belong to it; nothing at the end."""
+        with self._changed:
+            while not any(place.scene for place in self._places.values()):
+                if self._error is not None:
+                    raise self._error
+                if self._over() or all(place.ended for place in self._places.values()):
+                    return []
+                self._changed.wait(WAKE_S)
+            deadline_ns = time.monotonic_ns() + self._tolerance_ns
+            while self._awaited() and not self._over():
+                left_ns = deadline_ns - time.monotonic_ns()
+                if not self._lossless and left_ns <= 0:
+                    break
+                self._changed.wait(WAKE_S if self._lossless else min(WAKE_S, left_ns / SECOND_NS))
+            for place in self._awaited():
+                place.missed = True
+            first_ns = self._first_ns()
+            chosen = [place for place in self._places.values() if self._belongs(place, first_ns)]
+            return [self._leave(place) for place in chosen]
+
+    def _awaited(self) -> list[_Place]:
+        """Empty places from which a frame of the set that is forming is due."""
+        empty = [place for place in self._places.values() if place.scene is None and not place.ended]
+        if self._lossless:
+            return empty
+        latest_ns = self._first_ns() + self._tolerance_ns
+        return [
+            place
+            for place in empty
+            if not place.missed and place.last_ns is not None and place.last_ns + place.period_ns <= latest_ns
+        ]
+
+    def _belongs(self, place: _Place, first_ns: int) -> bool:
+        return place.scene is not None and self._stamp(place.scene) - first_ns <= self._tolerance_ns
+
+    def _leave(self, place: _Place) -> Scene:
+        scene = place.scene
+        assert scene is not None  # asked by _belongs
+        at_ns = self._stamp(scene)
+        place.period_ns = 0 if place.last_ns is None else at_ns - place.last_ns
+        place.last_ns, place.scene, place.missed = at_ns, None, False
+        self._changed.notify_all()
+        return scene
+
+    def _first_ns(self) -> int:
+        return min(self._stamp(place.scene) for place in self._places.values() if place.scene is not None)
+
+    def _stamp(self, scene: Scene) -> int:
+        times = scene.frame.time
+        return times.media_ns if self._lossless and times.media_ns is not None else times.captured_mono_ns
+
+    def _paired(self, scenes: list[Scene], number: int) -> tuple[Scene, ...]:
+        streams = tuple(scene.frame.stream for scene in scenes)
+        first_ns = min(self._stamp(scene) for scene in scenes)
+        return tuple(
+            replace(
+                scene.lap("wait_prepare"),
+                pair=Pair(number, streams, self._stamp(scene) - first_ns, self._tolerance_ns),
+            )
+            for scene in scenes
+        )

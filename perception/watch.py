@@ -1,0 +1,107 @@
+"""What the publishing thread does besides publishing: housekeeping of the socket, cameras that come and go, showing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+
+from perception.channel import Channel
+from perception.ledger import total
+from perception.metrics import Meter
+from perception.node import Node, computes
+from perception.stream import Stream
+from perception.summary import Reason, Status
+from perception.types import Scene
+
+SHOW_PERIOD_S = 0.2
+
+
+class Watch:
+    """Looks after a node while its frames are published. Belongs to the thread that owns the socket."""
+
+    def __init__(self, interrupt: threading.Event, show: Callable[[Status], None]) -> None:
+        self.interrupt = interrupt
+        self.meter = Meter()
+        self.node: Node | None = None
+        self.computed = 0
+        self._show = show
+        self._due_s = 0.0
+
+    def tick(self, doing: str) -> None:
+        """Never blocks; to be called at least every 100 ms."""
+        if self.node is not None:
+            self.node.publisher.poll()
+            self._look_after_streams(self.node)
+            if self.interrupt.is_set():
+                self.node.stop.set()
+        now = time.monotonic()
+        if now >= self._due_s:
+            self._due_s = now + SHOW_PERIOD_S
+            self._show(self._status(doing))
+
+    def say(self, doing: str) -> None:
+        """Tick, and show at once."""
+        self._due_s = 0.0
+        self.tick(doing)
+
+    def published(self, stream: Stream, scene: Scene) -> None:
+        """Count a frame whose messages were handed to the socket."""
+        self.computed += scene.segmentation is not None
+        stream.size = stream.size or scene.frame.size
+        for meter in (self.meter, stream.meter):
+            meter.published(scene.frame.time.captured_mono_ns, scene.latency)
+        self.tick("running")
+
+    def reason_of(self, stream: Stream) -> Reason:
+        """Why this stream ends."""
+        limit = self.node.config.frames if self.node else None
+        if stream.error is not None:
+            return "source_error"
+        if limit and (stream.meter.frames if stream.source.live else stream.ledger.entry().captured) >= limit:
+            return "frame_limit"
+        return "end_of_source" if stream.finished else "interrupted"
+
+    def end(self, stream: Stream, channel: Channel, *, reason: Reason | None = None, error: str | None = None) -> None:
+        """Tell the end of a stream; by default as it came from its source."""
+        detail = {
+            "reason": reason or self.reason_of(stream),
+            "error": error or (str(stream.error) if stream.error else None),
+            "ledger": asdict(stream.ledger.entry()),
+        }
+        channel.end(failed=detail["error"] is not None, detail=detail)
+
+    def _look_after_streams(self, node: Node) -> None:
+        others = sum(not stream.finished for stream in node.streams.values())
+        for name, stream in node.streams.items():
+            channel = node.publisher.channels[name]
+            for news in stream.hear():
+                # One event for an absence, not for every attempt to end it.
+                if news.name == "recovered" or news.detail["attempt"] == 1:
+                    channel.event(news.name, news.detail)
+                channel.state = "running" if news.name == "recovered" else "reconnecting"
+            if stream.source.live:
+                channel.expected_fps = stream.source.fps
+            # The end of the last stream is told when all that belongs to the node's end is known.
+            if others and stream.finished and not channel.ended and not stream.ledger.in_flight:
+                self.end(stream, channel)
+
+    def _status(self, doing: str) -> Status:
+        fps, latency = self.meter.recent()
+        node = self.node
+        streams = list(node.streams.values()) if node else []
+        promised = [stream.source.promised for stream in streams]
+        return Status(
+            state=node.publisher.state if node else "starting",
+            doing=doing,
+            ledger=total(stream.ledger.entry() for stream in streams),
+            promised=sum(filter(None, promised)) if all(promised) and promised else None,
+            fps=fps,
+            latency_ms=latency,
+            subscribers=node.publisher.subscribers if node else 0,
+            computes=computes(node.publisher) if node else False,
+            publish=node.publisher.endpoint if node else "",
+            engine_reason=node.engine.reason if node else "",
+            away={stream.name: stream.away for stream in streams if stream.away and not stream.finished},
+        )
