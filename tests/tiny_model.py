@@ -46,9 +46,9 @@ def write_model(
     """
     width, height = size or (None, None)
     small = (None if height is None else height // scale, None if width is None else width // scale)
-    nodes = [
-        helper.make_node("Slice", [input_name, "starts", "ends", "axes", "steps"], ["seen"]),
-        helper.make_node("Cast", ["seen"], ["values"], to=TensorProto.FLOAT),
+    nodes = [  # u8 is cast at once and at last, as TensorRT wants it
+        helper.make_node("Cast", [input_name], ["all"], to=TensorProto.FLOAT),
+        helper.make_node("Slice", ["all", "starts", "ends", "axes", "steps"], ["values"]),
         helper.make_node("ArgMax", ["values"], ["channel"], axis=3, keepdims=0),
         helper.make_node("Gather", ["by_channel", "channel"], ["classes"]),
         helper.make_node("Cast", ["classes"], [labels_name], to=labels_type),
@@ -60,7 +60,7 @@ def write_model(
         "ends": np.array([2**31, 2**31], np.int64),
         "axes": np.array([1, 2], np.int64),
         "steps": np.array([scale, scale], np.int64),
-        "by_channel": BY_CHANNEL.astype(np.int32),
+        "by_channel": BY_CHANNEL.astype(np.float32),
     }
     graph = helper.make_graph(
         nodes,

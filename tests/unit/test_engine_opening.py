@@ -35,7 +35,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_an_unknown_engine_is_refused_with_the_known_ones(model: Path) -> None:
-    with pytest.raises(EngineUnavailable, match=r"no engine 'tensorflow'.*onnxruntime, openvino, recorded"):
+    with pytest.raises(EngineUnavailable, match=r"no engine 'tensorflow'.*onnxruntime, openvino, tensorrt, recorded"):
         open_engine("tensorflow", model)
 
 

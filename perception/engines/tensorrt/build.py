@@ -154,7 +154,7 @@ def _cannot_parse(library: Library, model: Path, parser: Any) -> ModelError:
         if error.node_name() or error.node_operator():
             where = f"layer {error.node_name()!r} ({error.node_operator()})"
             hint = ""
-            if "UInt8" in reason:
+            if "uint8" in reason.lower():
                 hint = " u8 is allowed only straight into a Cast from 'frame' and straight out of one to an output;"
                 hint += " export the model again with this version of roadcast-train."
             return ModelError(f"{library} cannot compile {str(model)!r}: {where}: {reason}.{hint}")

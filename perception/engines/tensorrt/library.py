@@ -113,5 +113,6 @@ def _without_codes(line: str) -> str:
         return ""
     inside = re.search(r"Error Code \d+: [\w ]+\((.*)", line)
     text = inside[1] if inside else line
+    text = re.sub(r"^Assertion failed: [^:]*(::[^:]*)*: ", "", text)
     text = re.sub(r"\.? In \w+ at \S+:\d+\)?$", "", text)  # where in TensorRT's own sources
     return text.strip().rstrip(".")
