@@ -140,7 +140,7 @@ def main():
         parser.exit(3, f"Nothing of {args.stream!r} came from {args.endpoint} in {args.timeout:g} s. Is it running?\n")
     except (zmq.ZMQError, OSError) as error:
         parser.error(f"{getattr(error, 'filename', None) or args.endpoint}: {error.strerror}")
-    except (LookupError, TypeError, ValueError, OverflowError, AttributeError, zlib.error) as error:
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError, msgpack.OutOfData, zlib.error) as error:
         parser.exit(3, f"A message breaks the protocol: {error or type(error).__name__}.\n")
     print(", ".join(f"{count} {name}" for name, count in reader.counts.items()))
 
