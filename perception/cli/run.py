@@ -125,8 +125,12 @@ def _leave_threads_behind(code: int) -> None:
 def interrupted_by_signals(interrupt: threading.Event) -> Iterator[None]:
     """While inside, the first SIGINT or SIGTERM sets ``interrupt`` and a second one ends the process at once.
 
-    The handler does no more: nothing of the node is ever torn by an exception at an arbitrary place.
+    The handler does no more: nothing of the node is ever torn by an exception at an arbitrary place. Outside the
+    main thread, signals are none of its business.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         if interrupt.is_set():
