@@ -75,20 +75,29 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="SOURCE", nargs="?", help="what to watch; see below")
-    for name, (metavar, text) in FLAGS.items():
-        parser.add_argument(flag_of(name), dest=name, metavar=metavar, help=text)
-    parser.add_argument(
-        "--insecure", action="store_const", const="true", help="publish beyond this machine, to anybody, unencrypted"
-    )
+    add_settings(parser)
     parser.add_argument("--config", metavar="FILE", help="TOML file with settings")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on stdout")
     parser.set_defaults(run=run)
 
 
+def add_settings(parser: Any) -> None:
+    """Add a flag for every setting but the source."""
+    for name, (metavar, text) in FLAGS.items():
+        parser.add_argument(flag_of(name), dest=name, metavar=metavar, help=text)
+    parser.add_argument(
+        "--insecure", action="store_const", const="true", help="publish beyond this machine, to anybody, unencrypted"
+    )
+
+
+def given_settings(args: argparse.Namespace) -> dict[str, str]:
+    """The texts of the settings that were given on the command line."""
+    return {name: text for name in RULES if (text := getattr(args, name)) is not None}
+
+
 def run(args: argparse.Namespace) -> int:
     """Run a node until its end; returns the exit code."""
-    flags = {name: text for name in RULES if (text := getattr(args, name)) is not None}
-    config = load_config(flags, file=args.config)
+    config = load_config(given_settings(args), file=args.config)
     interrupt = threading.Event()
     with interrupted_by_signals(interrupt):
         from perception.run import run as run_node

@@ -17,7 +17,7 @@ import numpy as np
 
 from perception.client import Message, Subscriber
 from perception.client.audit import Audit
-from perception.client.joining import Joiner, ends_stream
+from perception.client.joining import Joiner
 from perception.client.subscriber import DEFAULT_KINDS
 from perception.errors import ConfigError, Timeout
 from perception.wire.topic import KINDS
@@ -220,7 +220,7 @@ def _receive(subscriber: Subscriber, args: argparse.Namespace, log: Log, shown: 
             line = json.dumps(message_fields(message), default=_plain) if args.json else message_line(message)
             print(line, flush=True)
             log.shown += 1
-        if ends_stream(message) or log.shown == args.count:
+        if subscriber.ended or log.shown == args.count:
             return
 
 

@@ -10,7 +10,7 @@ from types import TracebackType
 import zmq
 
 from perception.classes import ClassTable
-from perception.client.joining import Joiner, ends_stream
+from perception.client.joining import MAX_STREAMS, Joiner, ends_stream
 from perception.client.scene import ReceivedScene
 from perception.client.tally import Tally
 from perception.errors import ConfigError, EndpointError, Stale, Timeout, WireError
@@ -38,7 +38,8 @@ class Subscriber:
             loop over messages sees them if they are asked for.
         timeout: seconds that any receive waits at most.
         queue: messages that may wait in this process before the node's own queue fills.
-        until_end: whether iteration ends at ``end_of_stream``; else it goes on and waits for a restart.
+        until_end: whether iteration ends when every stream asked for said ``end_of_stream``, or for all streams
+            every one that was heard of; else it goes on and waits for a restart.
 
     Raises:
         ConfigError: a malformed endpoint, stream or kind.
@@ -63,8 +64,9 @@ class Subscriber:
         self.status: Mapping[str, object] | None = None  # the body of the newest status message
         self.meta: Mapping[str, object] | None = None  # the body of the newest meta message
         self.classes: ClassTable | None = None  # from meta
-        self.ended = False  # whether the node said end_of_stream and did not restart since
+        self.ended = False  # whether the node said end_of_stream for every stream and did not restart since
         self._until_end = until_end
+        self._ended: dict[str, bool] = {}  # of every stream heard of, whether its end was told
         self._streams = None if streams is None else tuple(check_stream(stream) for stream in streams)
         self._kinds = None if kinds is None else tuple(check_kind(kind) for kind in kinds)
         self._shown = frozenset(KINDS if kinds is None else self._kinds or ())
@@ -200,7 +202,11 @@ class Subscriber:
         elif message.kind == "meta":
             self.classes = classes_from_meta(message.header.fields.submap("meta"))
             self.meta = message.body
-        self.ended = ends_stream(message)
+        if message.stream not in self._ended and len(self._ended) >= MAX_STREAMS:  # a node that makes names up
+            self._ended.pop(next(iter(self._ended)))
+        self._ended[message.stream] = ends_stream(message)
+        streams = self._ended if self._streams is None else self._streams
+        self.ended = all(self._ended.get(stream, False) for stream in streams)
 
     def _connect(self, queue: int) -> None:
         socket = self._socket

@@ -4,6 +4,7 @@ from perception.config.camera import CameraConfig
 from perception.config.layers import ENV_PREFIX, Layers, flag_of, load_config, read_layers
 from perception.config.node import RULES, NodeConfig, Policy
 from perception.config.rules import nearest
+from perception.config.toml_file import read_toml
 
 __all__ = [
     "ENV_PREFIX",
@@ -16,4 +17,5 @@ __all__ = [
     "load_config",
     "nearest",
     "read_layers",
+    "read_toml",
 ]

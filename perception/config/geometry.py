@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 from perception.config.rules import LARGEST_SIDE, Rule, nearest
+from perception.config.toml_file import read_toml
 from perception.errors import ConfigError
 from perception.types import Size
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Polygon = tuple[tuple[float, float], ...]  # x, y as fractions of width and height
 
@@ -93,11 +87,10 @@ def polygon_or_file() -> Rule:
 
 
 def _calibration_file(name: str) -> Calibration:
+    table = read_toml(name)
     try:
-        return _calibration(tomllib.loads(Path(name).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"Cannot read the calibration {name!r}: {error.strerror or error}.") from None
-    except (TypeError, ValueError):  # not UTF-8, not TOML, or not the right numbers
+        return _calibration(table)
+    except (TypeError, ValueError):
         raise ConfigError(f"The calibration {name!r} must be {_CALIBRATION_WANTED}.") from None
 
 

@@ -7,15 +7,14 @@ and each keeps its origin, so that a user can be told who said what.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from pathlib import Path
 from typing import Any, Literal, cast
 
 from perception.config.camera import CAMERA_RULES, CameraConfig
 from perception.config.node import RULES, NodeConfig
 from perception.config.rules import Rule, checked, nearest
+from perception.config.toml_file import read_toml
 from perception.errors import ConfigError
 
 ENV_PREFIX = "ROADCAST_"
@@ -197,23 +196,6 @@ def _check_whole(layers: Layers) -> None:
         layers.config()
     except ConfigError as problem:
         layers.problems.append(problem)
-
-
-def read_toml(path: str) -> dict[str, object]:
-    """The content of a TOML file. Raises ConfigError where it cannot be read or is none."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read the configuration file {path!r}: {error.strerror or error}.") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"The configuration file {path!r} is not UTF-8 text.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"The configuration file {path!r} is not valid TOML: {error}.") from None
 
 
 def _add_environment(layers: Layers, variables: Mapping[str, str]) -> None:
