@@ -27,7 +27,7 @@ from perception.choices import (
     choose_shedding,
 )
 from perception.config import CameraConfig, NodeConfig, Policy
-from perception.engines.engine import Engine
+from perception.engines.engine import Engine, Pending, ResizingEngine
 from perception.engines.open import open_engine
 from perception.errors import EngineError, SourceError
 from perception.ledger import Ledger
@@ -119,7 +119,7 @@ def build(
         size, batch = choose_network_size(config, engine.spec), choose_batch(config, engine)
         publisher = parts.enter_context(_closed_at_end(_open_publisher(config, streams, engine, policy, interrupt)))
         first_size = _first_size(streams[0].source)
-        opened("warming up the engine", lambda: _warm_up(engine, size(first_size), batch), publisher.poll)
+        opened("warming up the engine", lambda: _warm_up(engine, first_size, size, batch), publisher.poll)
         channels = publisher.channels
         arrivals = Arrivals(
             [
@@ -288,8 +288,16 @@ def _first_size(source: Source) -> Size:
     return TYPICAL_SIZE
 
 
-def _warm_up(engine: Engine, size: Size, batch: int) -> None:
+def _warm_up(engine: Engine, source_size: Size, size: Callable[[Size], Size], batch: int) -> None:
     """Fill all slots once: the first batches allocate, and some runtimes compile for the size they see."""
-    black = np.zeros((batch, size[1], size[0], 3), np.uint8)
-    for pending in [engine.submit(black) for _ in range(engine.slots)]:
+    network_size = size(source_size)
+    width, height = source_size if isinstance(engine, ResizingEngine) else network_size
+    black = np.zeros((batch, height, width, 3), np.uint8)
+
+    def submit() -> Pending:
+        if isinstance(engine, ResizingEngine):
+            return engine.submit_resized(black, network_size)
+        return engine.submit(black)
+
+    for pending in [submit() for _ in range(engine.slots)]:
         pending.result()

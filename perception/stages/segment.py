@@ -10,7 +10,7 @@ from threading import Event
 
 import numpy as np
 
-from perception.engines.engine import Batch, Engine, Pending
+from perception.engines.engine import Batch, Engine, Pending, ResizingEngine
 from perception.errors import EngineError
 from perception.pipeline import Stage, Stop, threaded
 from perception.stages.prepare import prepare
@@ -43,8 +43,8 @@ def segment_sets(
 
     Frames are prepared and submitted in a thread upstream of one queue, results collected downstream of
     it: as many batches are under way as the engine has slots. The time of each frame is charged to
-    ``prepare``, ``wait_batch`` (for the others of its batch), ``submit`` (waiting for a slot), ``wait_infer``,
-    ``infer`` and ``wait_collect``.
+    ``prepare`` (nothing, where the engine resizes), ``wait_batch`` (for the others of its batch), ``submit``
+    (waiting for a slot), ``wait_infer``, ``infer`` and ``wait_collect``.
 
     Args:
         engine: stays open; whoever opened it closes it.
@@ -95,22 +95,27 @@ def _submit(
     waiting: deque[Pending],
     ended: Event,
 ) -> Iterator[tuple[Sequence[Scene], Pending | None]]:
+    resizing = engine if isinstance(engine, ResizingEngine) else None
     for scenes in sets:
         resting = [scene for scene in scenes if not wanted(scene.frame.stream)]
         if resting:
             yield resting, None
         for group in _groups([scene for scene in scenes if scene not in resting], size, limit):
+            network_size = size(group[0].frame.size)
+            as_they_are = resizing is not None and len({scene.frame.size for scene in group}) == 1
             images: list[Image] = []
             prepared: list[Scene] = []
             for scene in group:
                 begun = scene.lap("wait_batch") if prepared else scene
-                images.append(prepare(scene.frame.image, size(scene.frame.size)))
+                image = scene.frame.image
+                images.append(image if as_they_are else prepare(image, network_size))
                 prepared.append(begun.lap("prepare"))
             if len(group) > 1:
                 prepared = [scene.lap("wait_batch") for scene in prepared]
             if ended.is_set():
                 return
-            pending = engine.submit(_stacked(images, engine.spec.batch))
+            frames = _stacked(images, engine.spec.batch)
+            pending = resizing.submit_resized(frames, network_size) if resizing else engine.submit(frames)
             waiting.append(pending)
             yield [scene.lap("submit") for scene in prepared], pending
 

@@ -14,7 +14,9 @@ from perception.engines.tensorrt.lane import KEPT_SHAPES
 from perception.engines.tensorrt.passport import Passport
 from perception.engines.tensorrt.shapes import Shapes
 from perception.errors import EngineError, ShapeError
+from perception.pipeline import Stop
 from perception.stages.prepare import prepare
+from perception.stages.segment import segment
 
 SMALL, LARGE = (32, 32), (192, 128)
 
@@ -123,6 +125,20 @@ def test_without_nvrtc_frames_are_resized_on_the_cpu():
     check(prepare(batch[0], (64, 32))[None], engine.submit_resized(batch, (64, 32)).result())
     assert "launch" not in device.calls
     assert "NVRTC is not installed" in engine.reason
+
+
+def test_segment_hands_the_frame_over_as_it_is():
+    from scenes import make_scene
+
+    device = FakeCuda()
+    engine = make(device)
+    scenes = [make_scene(number, source_size=(100, 50)) for number in range(5)]
+    found = list(segment(engine, size=lambda _: (64, 32), stop=Stop())(iter(scenes)))
+    assert [scene.frame.number for scene in found] == list(range(5))
+    for scene in found:
+        labels, _ = expected(prepare(scene.frame.image, (64, 32))[None])
+        np.testing.assert_array_equal(scene.segmentation.labels, labels[0])
+    assert device.calls["launch"] > 0
 
 
 def test_a_batch_that_nobody_asks_for_disturbs_no_other():
