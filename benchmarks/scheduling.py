@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def measure(times: Times, slots: int, rate: float | None, frames: int) -> dict[s
         "p50_ms": float(p50),
         "p99_ms": float(p99),
         "lost": frames - len(set(numbers)),
-        "reordered": sum(later < earlier for earlier, later in zip(numbers, numbers[1:])),
+        "reordered": sum(later < earlier for earlier, later in pairwise(numbers)),
         "wrong": wrong,
     }
 
