@@ -15,7 +15,14 @@ from perception.types import VOID
 from training.data import taxonomy
 from training.data.datasets import Pair, open_dataset, read_pair
 from training.data.mixture import open_mixture
-from training.data.statistics import class_frequencies, inverse_power_weights
+from training.data.statistics import (
+    class_frequencies,
+    class_weights,
+    count_classes,
+    inverse_power_weights,
+    log_weights,
+    median_frequency_weights,
+)
 
 ROAD, CAR, TRAIN_IDS = 0, 13, 19
 
@@ -252,6 +259,34 @@ def test_weights_fall_with_frequency_within_their_limit() -> None:
     assert inverse_power_weights(frequencies, 0.5)[:4] == pytest.approx([(0.1) ** 0.5, 1, 4, 1])
     assert (inverse_power_weights(frequencies, 0.0) == 1).all()
     assert inverse_power_weights(frequencies, 1.0, limit=2.0)[0] == pytest.approx(0.5)
+
+
+def test_median_frequency_counts_only_the_images_that_show_a_class(tmp_path: Path) -> None:
+    road_alone = np.full((8, 8), 3, np.uint8)
+    with_sky = np.full((8, 8), 3, np.uint8)
+    with_sky[:2] = 0
+    with_both = np.full((8, 8), 3, np.uint8)
+    with_both[:2], with_both[7, :4] = 0, 9  # sky, pedestrian
+    with_both[6] = 11  # unlabelled
+    pairs = [pair_of(tmp_path / str(i), labels, "camvid") for i, labels in enumerate((road_alone, with_sky, with_both))]
+    road, sky, person = (64 + 48 + 36) / (64 + 64 + 56), (16 + 16) / (64 + 56), 4 / 56
+    weights = median_frequency_weights(count_classes(pairs))
+    assert weights[[ROAD, 10, 11]] == pytest.approx([sky / road, 1, sky / person])
+    assert weights[CAR] == 1  # there is none
+
+
+def test_log_weights_are_the_formula_and_bounded() -> None:
+    frequencies = np.zeros(TRAIN_IDS)
+    frequencies[:2] = 0.9, 0.1
+    assert log_weights(frequencies)[:3] == pytest.approx([1 / np.log(1.92), 1 / np.log(1.12), 1 / np.log(1.02)])
+    assert log_weights(np.ones(TRAIN_IDS))[0] == pytest.approx(1.42, abs=0.01)
+
+
+def test_a_weighting_is_chosen_by_its_name(tmp_path: Path) -> None:
+    counts = count_classes(open_dataset(f"camvid:{write_camvid(tmp_path)}"))
+    assert (class_weights(counts, "power", 0.3) == inverse_power_weights(counts.frequencies, 0.3)).all()
+    assert (class_weights(counts, "median") == median_frequency_weights(counts)).all()
+    assert (class_weights(counts, "log") == log_weights(counts.frequencies)).all()
 
 
 @pytest.mark.data

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from training.data.taxonomy import CLASSES, membership, set_values_from_camvid
 
@@ -46,8 +48,10 @@ def gradient(function: Callable[[Any], Any], logits: np.ndarray) -> np.ndarray:
         import jax
 
         return np.asarray(jax.grad(function)(logits))
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip(f"no gradient test for the backend {keras.backend.backend()}")
+    if keras.backend.backend() == "torch":
+        variable = keras.ops.convert_to_tensor(logits).clone().requires_grad_()
+        function(variable).backward()
+        return np.asarray(variable.grad)
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
@@ -126,9 +130,58 @@ def test_class_weights_are_averaged_over_a_set() -> None:
     assert found == pytest.approx(reference_cross_entropy(labels, logits) * expected, abs=1e-4)
 
 
-def test_class_weights_of_another_length_are_refused() -> None:
-    with pytest.raises(ValueError, match="class_weights"):
-        losses.SegmentationLoss(class_weights=np.ones(11, np.float32))
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"class_weights": np.ones(11, np.float32)}, "class_weights"),
+        ({"dice": -0.1}, "dice -0.1"),
+        ({"lovasz": float("nan")}, "lovasz nan"),
+        ({"cross_entropy": 0, "dice": 0}, "above zero"),
+    ],
+)
+def test_a_sum_that_makes_no_loss_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        losses.SegmentationLoss(**settings)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_pixel_s_own_weight_is_added_to_that_of_its_class(weighted: bool) -> None:
+    labels, logits = example()
+    extra = np.random.default_rng(3).integers(0, 160, labels.shape).astype(np.uint8)
+    weights = np.linspace(0.5, 3, CLASSES).astype(np.float32) if weighted else None
+    sets = membership()[labels]
+    of_class = (sets * weights).sum(axis=-1) / np.maximum(1, sets.sum(axis=-1)) if weighted else 1.0
+    known = labels != VOID
+    expected = (reference_cross_entropy(labels, logits) * (of_class + extra / 16))[known].mean()
+    loss = losses.SegmentationLoss(hard_share=1, dice=0, class_weights=weights)
+    assert float(numpy_of(loss(np.stack([labels, extra], axis=-1), logits))) == pytest.approx(expected, rel=1e-4)
+    nothing = np.stack([labels, np.zeros_like(labels)], axis=-1)
+    assert float(numpy_of(loss(nothing, logits))) == pytest.approx(float(numpy_of(loss(labels, logits))), rel=1e-6)
+
+
+TERMS = ("cross_entropy", "dice", "lovasz")
+
+
+def one_term(name: str, **settings: Any) -> Any:
+    return losses.SegmentationLoss(**{**dict.fromkeys(TERMS, 0.0), name: 1.0}, **settings)
+
+
+def test_the_whole_is_the_weighted_sum_of_its_terms() -> None:
+    labels, logits = example()
+    weights = {"cross_entropy": 0.6, "dice": 0.3, "lovasz": 1.7}
+    expected = sum(weights[name] * float(numpy_of(one_term(name)(labels, logits))) for name in TERMS)
+    assert float(numpy_of(losses.SegmentationLoss(**weights)(labels, logits))) == pytest.approx(expected, rel=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(TERMS), st.integers(0, 2**32 - 1), st.sampled_from([0.3, 1.0]), st.floats(-30, 30))
+def test_whatever_is_predicted_at_void_changes_nothing(term: str, seed: int, share: float, by: float) -> None:
+    labels, logits = example(seed)
+    other = logits.copy()
+    noise = np.random.default_rng(seed).normal(0, 5, logits.shape)
+    other[labels == VOID] += (by + noise)[labels == VOID].astype(np.float32)
+    loss = one_term(term, hard_share=share)
+    assert float(numpy_of(loss(labels, other))) == float(numpy_of(loss(labels, logits)))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
@@ -168,13 +221,15 @@ def test_dice_lies_between_nothing_and_one_and_is_nothing_for_a_perfect_answer()
     assert float(numpy_of(losses.soft_dice(losses.target_sets(labels), perfect))) == pytest.approx(0, abs=1e-5)
 
 
-def test_dice_against_numpy() -> None:
+@pytest.mark.parametrize("epsilon", [1.0, 1e-3])
+def test_dice_is_the_formula_of_the_textbook(epsilon: float) -> None:
     labels, logits = example(sets=False)
     truth = membership()[labels]
     found = probabilities(logits) * (labels != VOID)[..., None]
     overlap, total = (found * truth).sum(axis=(1, 2)), (found + truth).sum(axis=(1, 2))
-    expected = 1 - ((2 * overlap + 1) / (total + 1)).mean()
-    assert float(numpy_of(losses.soft_dice(losses.target_sets(labels), logits))) == pytest.approx(expected, abs=1e-5)
+    expected = 1 - ((2 * overlap + epsilon) / (total + epsilon)).mean()
+    value = losses.soft_dice(losses.target_sets(labels), logits, epsilon)
+    assert float(numpy_of(value)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_dice_is_satisfied_with_any_division_of_a_set() -> None:
@@ -195,10 +250,13 @@ def test_dice_teaches_pixels_that_are_hopelessly_wrong() -> None:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_gradient_of_the_whole_loss_is_its_slope(weighted: bool) -> None:
+@pytest.mark.parametrize(
+    "terms", [*({name: 1.0} for name in TERMS), {"cross_entropy": 1.0, "dice": 0.5, "lovasz": 0.3}]
+)
+def test_the_gradient_is_the_slope(terms: dict[str, float], weighted: bool) -> None:
     labels, logits = example(sets=False)  # dice holds the division of a set fixed, which no difference can
     weights = np.linspace(0.5, 3, CLASSES).astype(np.float32) if weighted else None
-    loss = losses.SegmentationLoss(hard_share=1.0, dice=0.5, class_weights=weights)
+    loss = losses.SegmentationLoss(**(dict.fromkeys(TERMS, 0.0) | terms), hard_share=1.0, class_weights=weights)
     found = gradient(lambda x: loss(labels, x), logits)
     random = np.random.default_rng(2)
     for _ in range(4):

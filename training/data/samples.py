@@ -20,11 +20,12 @@ import numpy.typing as npt
 from perception.errors import ConfigError
 from perception.types import Image, LabelMap, Size
 from training.data.augment import Augmentation, augment
+from training.data.borders import BorderTerm
 from training.data.datasets import Pair, read_pair
 from training.data.paste import Cutout, find_cutouts, paste_objects
 
 Images = npt.NDArray[np.uint8]  # (B, H, W, 3) BGR
-Labels = npt.NDArray[np.uint8]  # (B, H, W) training label values
+Labels = npt.NDArray[np.uint8]  # (B, H, W) training label values, or (B, H, W, 2) with border weights
 Batch = tuple[Images, Labels]
 
 CACHE_BYTES = 1 << 30  # decoded files that one process keeps; CamVid and KITTI fit, Cityscapes does not
@@ -66,6 +67,7 @@ class Sampler:
     size: Size  # (w, h) of the crops
     batch: int
     seed: int
+    border: BorderTerm | None = None
     _cache: dict[Pair, tuple[Image, LabelMap]] = field(default_factory=dict, compare=False, repr=False)
     _cutouts: dict[Pair, list[Cutout]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -79,7 +81,8 @@ class Sampler:
             image, labels = self._read(pairs[int(random.integers(len(pairs)))])
             if random.random() < rule.paste:
                 image, labels = self._paste(image, labels, pairs[int(random.integers(len(pairs)))], random)
-            samples.append(augment(image, labels, self.size, rule, random))
+            image, labels = augment(image, labels, self.size, rule, random)
+            samples.append((image, labels if self.border is None else self.border.beside(labels)))
         images, labels_list = zip(*samples)
         return np.stack(images), np.stack(labels_list)
 

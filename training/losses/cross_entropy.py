@@ -12,19 +12,22 @@ _SAMPLING = 17  # a prime
 _SMALLEST_SAMPLED = 4096  # pixels; smaller maps are sorted whole
 
 
-def set_cross_entropy(targets: Tensor, logits: Tensor, class_weights: npt.NDArray[np.float32] | None) -> Tensor:
+def set_cross_entropy(
+    targets: Tensor, logits: Tensor, class_weights: npt.NDArray[np.float32] | None = None, extra: Tensor | None = None
+) -> Tensor:
     """(B, H, W) negative log of the summed probability of each pixel's set; 0 at void.
 
-    For a set of one this is ordinary cross-entropy. ``class_weights`` (19,) weighs a pixel by the mean
-    weight of its set's members.
+    For a set of one this is ordinary cross-entropy. A pixel is weighed by the mean of its set's
+    ``class_weights`` (19,), 1 without, plus ``extra`` (B, H, W).
     """
     inside = ops.logsumexp(logits + (1 - targets) * NEVER, axis=-1)
     valid = ops.max(targets, axis=-1)
     loss = (ops.logsumexp(logits, axis=-1) - inside) * valid
-    if class_weights is not None:
-        members = ops.maximum(ops.sum(targets, axis=-1), 1.0)
-        loss = loss * ops.sum(targets * ops.convert_to_tensor(class_weights), axis=-1) / members
-    return loss
+    if class_weights is None:
+        return loss if extra is None else loss * (1.0 + extra)
+    members = ops.maximum(ops.sum(targets, axis=-1), 1.0)
+    weights = ops.sum(targets * ops.convert_to_tensor(class_weights), axis=-1) / members
+    return loss * (weights if extra is None else weights + extra)
 
 
 def hardest_mean(pixel_loss: Tensor, valid: Tensor, share: float) -> Tensor:
