@@ -20,6 +20,7 @@ def set_cross_entropy(
     For a set of one this is ordinary cross-entropy. A pixel is weighed by the mean of its set's
     ``class_weights`` (19,), 1 without, plus ``extra`` (B, H, W).
     """
+    logits = ops.convert_to_tensor(logits)
     inside = ops.logsumexp(logits + (1 - targets) * NEVER, axis=-1)
     valid = ops.max(targets, axis=-1)
     loss = (ops.logsumexp(logits, axis=-1) - inside) * valid

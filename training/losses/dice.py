@@ -14,6 +14,7 @@ def soft_dice(targets: Tensor, logits: Tensor, epsilon: float = 1.0) -> Tensor:
     A pixel with a coarse label belongs to the members of its set in proportion to the prediction, and
     whatever is predicted inside the set overlaps: no member is preferred.
     """
+    logits = ops.convert_to_tensor(logits)
     probabilities = ops.softmax(logits, axis=-1) * ops.max(targets, axis=-1, keepdims=True)
     truth = ops.stop_gradient(ops.softmax(logits + (1 - targets) * NEVER, axis=-1)) * targets
     overlap = ops.sum(probabilities * targets, axis=(1, 2))
