@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from perception.children import started
 from perception.classes import CITYSCAPES, ClassTable
 from perception.client import ReceivedScene, Subscriber
 from perception.errors import RequestError, SourceError, Timeout
@@ -112,12 +113,8 @@ def node(
     command = [sys.executable, "-m", "perception", "run", source, "--json"]
     for name, value in flags.items():
         command += [f"--{name}", value]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as child:
-        try:
-            yield child
-        finally:
-            if child.poll() is None:
-                child.kill()
+    with started(command, environment) as child:
+        yield child
 
 
 def _receive(run: Run, subscriber: Subscriber, child: subprocess.Popen[str], show: Show) -> None:

@@ -22,8 +22,6 @@ from perception.terminal import StatusLine
 WARM_UP_FRAMES = 10  # caches, allocators and clocks settle; the first of them is told apart
 FRAMES = 300
 LEAST_FRAMES = 30  # below, percentiles mean nothing
-# Engines that make their answers up: a node without its network would be the same node again.
-_WITHOUT_WORK = ("recorded", "simulated")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +59,7 @@ def bench(wish: Wish, line: StatusLine) -> dict[str, Any]:
         )
         if task.config.engine == "auto":  # so that all contestants run what it picks
             task = replace(task, config=replace(task.config, engine=probed["engine"]))
-        plan = Plan(
-            task,
-            wish.rounds,
-            None if probed["engine"] in _WITHOUT_WORK else answers,
-            tuple(probed["network_size"]),
-        )
+        plan = Plan(task, wish.rounds, answers if answers.exists() else None, tuple(probed["network_size"]))
         started = Load.now()
         rounds = run_rounds(plan, lambda text, key: line.show(text, key=key))
     busy = Load.now()

@@ -21,20 +21,23 @@ from perception.sources import open_source
 from perception.stages.prepare import prepare
 
 RECORDED_FRAMES = 60  # they come again and again, so that the file stays small
+# Engines that make their answers up: a node without its network would be the same node again.
+WITHOUT_NETWORK = ("recorded", "simulated")
 
 
 def probe(task: Task, answers: Path) -> Mapping[str, Any]:
-    """Name, reason, slots and model of the engine; its answers on the first frames go into ``answers``."""
+    """What the engine is; where it computes, its answers on the first frames go into the file ``answers``."""
     with closing(task.open_engine()) as engine, closing(open_source(task.config.source)) as source:
         recorded: list[Mapping[str, Any]] = []
-        size = (0, 0)
-        for frame in islice(source.frames(Ledger()), min(RECORDED_FRAMES, task.needed)):
+        computes, size = engine.name not in WITHOUT_NETWORK, (0, 0)
+        for frame in islice(source.frames(Ledger()), min(RECORDED_FRAMES, task.needed) if computes else 1):
             size = task.network_size(engine.spec, frame.size)
             recorded.append(engine.submit(prepare(frame.image, size)[None]).result())
         if not recorded:
             raise SourceError(f"Not one frame of {task.config.source!r} can be read.")
-        arrays: dict[str, Any] = {name: np.concatenate([each[name] for each in recorded]) for name in recorded[0]}
-        np.savez(answers, **arrays)
+        if computes:
+            arrays: dict[str, Any] = {name: np.concatenate([each[name] for each in recorded]) for name in recorded[0]}
+            np.savez(answers, **arrays)
         spec = engine.spec
         return {
             "engine": engine.name,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from perception.children import started
 from perception.choices import choose_mode, choose_network_size
 from perception.config import NodeConfig
 from perception.engines.engine import Engine, ModelSpec
@@ -77,14 +77,13 @@ def in_child(module: str, *words: str, environment: Mapping[str, str]) -> dict[s
         RequestError, SourceError: the child failed; the message is its own.
     """
     command = [sys.executable, "-m", module, *words]
-    done = subprocess.run(
-        command, check=False, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL
-    )
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        message = lines[-1] if lines else f"{module} ended with exit code {done.returncode} and no reason."
-        raise (RequestError if done.returncode == RequestError.exit_code else SourceError)(message)
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])  # a library may print, too
+    with started(command, environment) as child:
+        said, complaint = child.communicate()
+    if child.returncode:
+        lines = complaint.strip().splitlines()
+        message = lines[-1] if lines else f"{module} ended with exit code {child.returncode} and no reason."
+        raise (RequestError if child.returncode == RequestError.exit_code else SourceError)(message)
+    found: dict[str, Any] = json.loads(said.strip().splitlines()[-1])  # a library may print, too
     return found
 
 
