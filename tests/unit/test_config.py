@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perception.config import RULES, NodeConfig, load_config, nearest
+from perception.config import RULES, NodeConfig, load_config, nearest, read_layers
 from perception.errors import ConfigError
 
 
@@ -139,3 +139,113 @@ def test_a_config_made_in_python_is_checked_too() -> None:
 def test_nearest_names_one_or_all() -> None:
     assert nearest("engin", ["engine", "frames"]) == "Did you mean 'engine'?"
     assert nearest("q", ["engine", "frames"]) == "Known are: engine, frames."
+
+
+TWO_CAMERAS = """
+stall_timeout = 2
+open_timeout = 4
+[[camera]]
+stream = "front"
+source = "rtsp://10.0.0.1/live"
+[[camera]]
+stream = "rear"
+source = "rear.mp4"
+stall_timeout = 1.5
+give_up = 60
+"""
+
+
+def test_tables_of_cameras_inherit_what_stands_above_them(tmp_path: Path) -> None:
+    file = write(tmp_path, TWO_CAMERAS)
+    config = load_config({}, file=file, environment={})
+    front, rear = config.cameras
+    assert (front.stream, front.source, front.stall_timeout, front.open_timeout) == (
+        "front",
+        "rtsp://10.0.0.1/live",
+        2.0,
+        4.0,
+    )
+    assert (rear.stream, rear.stall_timeout, rear.open_timeout, rear.give_up) == ("rear", 1.5, 4.0, 60.0)
+    assert front.give_up is None
+    louder = load_config({"stall_timeout": "9"}, file=file, environment={"ROADCAST_OPEN_TIMEOUT": "8"})
+    assert [(camera.stall_timeout, camera.open_timeout) for camera in louder.cameras] == [(9.0, 8.0)] * 2
+
+
+def test_a_node_without_tables_has_one_camera() -> None:
+    config = load_config({"source": "drive.mp4", "stream": "left", "give_up": "never"}, environment={})
+    assert [(camera.source, camera.stream, camera.give_up) for camera in config.cameras] == [
+        ("drive.mp4", "left", None)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[camera]]\nstream = "a"', "camera 1 has no source. Give it one."),
+        ('[[camera]]\nsource = "0"\nstraem = "a"', "camera 1: there is no setting 'straem'. Did you mean 'stream'?"),
+        ('[[camera]]\nsource = "0"\nframes = 3', "'frames' is a setting of the whole node: write it above"),
+        ('[[camera]]\nsource = "0"\n[[camera]]\nsource = "1"', "Two cameras have the stream 'front'"),
+        ('source = "0"\n[[camera]]\nsource = "1"', "and [[camera]] tables exclude each other"),
+        ('[camera]\nsource = "1"', "cameras are tables; begin each with a line [[camera]]."),
+        ('[[camera]]\nsource = "0"\nregion = [0, 0, 2, 1]', "camera 1: region must be a box [x0, y0, x1, y1]"),
+        ('[[camera]]\nsource = "0"\nregion = [0.5, 0, 0.5, 1]', "region must be a box"),
+        ('[[camera]]\nsource = "0"\nregion = [[0, 0], [1, 1]]', "polygon of at least three corners"),
+        ('[[camera]]\nsource = "0"\ngive_up = "soon"', "give_up must be a number of seconds from 0"),
+        ('[[camera]]\nsource = "0"\ntransport = "ftp"', "transport must be one of tcp, udp"),
+        ('[[camera]]\nsource = "0"\n[camera.calibration]\nk = [1, 2]', "calibration must be a table with k"),
+        ('[[camera]]\nsource = "0"\n[camera.calibration]\nk = [-1, 1, 0, 0]', "calibration must be a table with k"),
+        ('[[camera]]\nsource = "0"\n[camera.calibration]\nfx = 1', "A calibration has no 'fx'."),
+    ],
+)
+def test_a_wrong_camera_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config({}, file=write(tmp_path, text), environment={})
+
+
+def test_a_calibration_is_handed_on_as_it_is(tmp_path: Path) -> None:
+    text = "k = [900, 910.5, 640, 360]\ndistortion = [0.1, 0, 0, 0]\nsize = [1280, 720]\n"
+    text += "mount = { translation = [1.5, 0, 1.2], rotation = [0, -2, 0] }\n"
+    wanted = {
+        "k": [[900.0, 0.0, 640.0], [0.0, 910.5, 360.0], [0.0, 0.0, 1.0]],
+        "distortion": [0.1, 0.0, 0.0, 0.0],
+        "size": [1280, 720],
+        "mount": {"translation": [1.5, 0.0, 1.2], "rotation": [0.0, -2.0, 0.0]},
+    }
+    calibration = tmp_path / "front.toml"
+    calibration.write_text(text)
+    by_name = load_config({"source": "0", "calibration": str(calibration)}, environment={})
+    as_table = load_config({"source": "0"}, file=write(tmp_path, f"[calibration]\n{text}"), environment={})
+    for config in (by_name, as_table):
+        assert config.cameras[0].calibration is not None
+        assert config.cameras[0].calibration.to_wire() == wanted
+    rows = "[calibration]\nk = [[900, 0, 640], [0, 910.5, 360], [0, 0, 1]]"
+    (camera,) = load_config({"source": "0"}, file=write(tmp_path, rows), environment={}).cameras
+    assert camera.calibration is not None
+    assert camera.calibration.to_wire()["k"] == wanted["k"]
+
+
+def test_regions_are_boxes_or_polygons_in_files_and_on_the_command_line(tmp_path: Path) -> None:
+    box = ((0.0, 0.25), (1.0, 0.25), (1.0, 1.0), (0.0, 1.0))
+    assert load_config({"source": "0", "region": "0,0.25,1,1"}, environment={}).region == box
+    assert load_config({"source": "0"}, file=write(tmp_path, "region = [0, 0.25, 1, 1]"), environment={}).region == box
+    assert load_config({"source": "0", "ego_hood": "hood.png"}, environment={}).ego_hood == "hood.png"
+    triangle = ((0.0, 1.0), (0.5, 0.75), (1.0, 1.0))
+    assert load_config({"source": "0", "ego_hood": "0,1,0.5,0.75,1,1"}, environment={}).ego_hood == triangle
+
+
+def test_every_value_keeps_its_origin(tmp_path: Path) -> None:
+    file = write(tmp_path, "frames = 3\n" + TWO_CAMERAS)
+    layers = read_layers({"pace": "real"}, file=file, environment={"ROADCAST_SLOTS": "2"})
+    settings = layers.settings()
+    assert (settings["frames"].layer, settings["frames"].where) == ("file", file)
+    assert (settings["slots"].layer, settings["slots"].where) == ("environment", "ROADCAST_SLOTS")
+    assert (settings["pace"].layer, settings["pace"].where) == ("flag", "--pace")
+    assert settings["engine"].layer == "default"
+    assert "source" not in settings, "each camera has its own"
+    assert layers.cameras()[1]["stall_timeout"].value == 1.5
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    file = write(tmp_path, "farmes = 3\nslots = 0\n[[camera]]\nstraem = 'a'\n")
+    layers = read_layers({}, file=file, environment={"ROADCAST_PACE": "fast"})
+    assert len(layers.problems) == 5

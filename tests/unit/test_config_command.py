@@ -1,0 +1,59 @@
+"""``roadcast config``: what is wrong, and who said what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from perception.cli.main import main
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ROADCAST_SLOTS", "3")
+    path = tmp_path / "node.toml"
+    path.write_text('source = "rtsp://me:geheim@10.0.0.1/live"\nframes = 5\n')
+    return path
+
+
+def test_show_tells_the_origin_of_every_value(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "show", str(file), "--pace", "real"]) == 0
+    lines = {line.split()[0]: line.split(maxsplit=2)[1:] for line in capsys.readouterr().out.splitlines()}
+    assert lines["source"] == ['"rtsp://***@10.0.0.1/live"', f"file {file}"]
+    assert lines["frames"] == ["5", f"file {file}"]
+    assert lines["slots"] == ["3", "environment ROADCAST_SLOTS"]
+    assert lines["pace"] == ['"real"', "flag --pace"]
+    assert lines["model"] == ["-", "default"]
+
+
+def test_show_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text('frames = 5\n[[camera]]\nsource = "a.mp4"\n[camera.calibration]\nk = [1, 1, 0, 0]\n')
+    assert main(["config", "show", str(file), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["frames"] == {"value": 5, "origin": "file", "where": str(file)}
+    assert shown["camera"][0]["source"]["value"] == "a.mp4"
+    assert shown["camera"][0]["calibration"]["value"]["k"][0] == [1.0, 0.0, 0.0]
+    assert shown["camera"][0]["stream"]["origin"] == "default"
+
+
+def test_check_finds_nothing_or_everything(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "check", str(file)]) == 0
+    assert capsys.readouterr().out == "Nothing is wrong with it: rtsp://***@10.0.0.1/live.\n"
+    file.write_text('souce = "0"\nslots = 99\n')
+    assert main(["config", "check", str(file)]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{file}: there is no setting 'souce'. Did you mean 'source'?"
+    assert said[1].startswith(f"{file}: slots must be a whole number")
+    assert main(["config", "check", str(file), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert not found["valid"]
+    assert found["problems"] == said
+
+
+def test_a_file_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("check", "show"):
+        assert main(["config", verb, str(tmp_path / "none.toml")]) == 2
+        assert "Cannot read the configuration file" in capsys.readouterr().err
+    assert main(["config", "check", ""]) == 2
