@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from training.metrics import confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
+from training.metrics import (
+    accuracy_per_class,
+    confusion_matrix,
+    dice_from_iou,
+    dice_per_class,
+    frequency_weighted_iou,
+    iou_from_dice,
+    iou_per_class,
+    mean_accuracy,
+    mean_iou,
+    pixel_accuracy,
+)
 
 VOID = 255
 CLASSES = 4
@@ -68,3 +79,32 @@ def test_where_truth_is_void_any_prediction_goes() -> None:
 def test_maps_of_two_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="must agree"):
         confusion_matrix(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), CLASSES)
+
+
+@given(truths, predictions)
+def test_dice_and_iou_are_one_another_s_transform(truth: np.ndarray, prediction: np.ndarray) -> None:
+    confusion = confusion_matrix(truth, prediction, CLASSES)
+    iou, dice = iou_per_class(confusion), dice_per_class(confusion)
+    known = truth != VOID
+    for c in range(CLASSES):
+        both = ((truth == c) & known).sum() + ((prediction == c) & known).sum()
+        expected = 2 * ((truth == c) & (prediction == c)).sum() / both if both else math.nan
+        assert dice[c] == pytest.approx(expected, nan_ok=True)
+    np.testing.assert_allclose(dice_from_iou(iou), dice)
+    np.testing.assert_allclose(iou_from_dice(dice), iou)
+    assert (np.nan_to_num(dice) >= np.nan_to_num(iou)).all()
+
+
+@given(truths, predictions)
+def test_accuracies_and_the_weighted_iou_are_those_counted_by_hand(truth: np.ndarray, prediction: np.ndarray) -> None:
+    confusion = confusion_matrix(truth, prediction, CLASSES)
+    present = [c for c in range(CLASSES) if (truth == c).any()]
+    recalls = [float((prediction[truth == c] == c).mean()) for c in present]
+    assert accuracy_per_class(confusion)[present] == pytest.approx(recalls)
+    shares = [float((truth == c).sum() / (truth != VOID).sum()) for c in present]
+    if present:
+        assert mean_accuracy(confusion) == pytest.approx(np.mean(recalls))
+        assert frequency_weighted_iou(confusion) == pytest.approx(np.dot(shares, iou_per_class(confusion)[present]))
+    else:
+        assert math.isnan(mean_accuracy(confusion))
+        assert math.isnan(frequency_weighted_iou(confusion))
