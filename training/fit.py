@@ -1,8 +1,10 @@
-"""Train the light U-Net: data in, a run folder with checkpoints, metrics and the averaged model out.
+"""Train a network: data in, a run folder with checkpoints, metrics, pictures and the averaged model out.
 
     run/config.json       everything that determines the result
+    run/starts.json       command, versions, commit and machine of each start
     run/metrics.jsonl     one line an epoch
     run/checkpoint.json   where --resume goes on, and the weights file that belongs to it
+    run/curves.png, predictions.png, report.html
     run/model.keras       averaged weights, ready to export
 
 A run continues after ``kill -9`` from its last checkpoint and ends with the same weights as one that
@@ -18,59 +20,96 @@ from pathlib import Path
 
 import keras
 
-from perception.errors import ModelError, OutputError
+from perception.errors import ModelError
+from perception.terminal import StatusLine
+from training.album import Album
 from training.data.loader import Loader
 from training.data.samples import Mixture, Sampler
 from training.data.statistics import class_frequencies, inverse_power_weights
+from training.devices import loss_share, on_devices
+from training.distillation import Student
 from training.losses import SegmentationLoss
-from training.models.efficientnet_lite import load_imagenet
-from training.models.light_unet import WIDTHS, light_unet
+from training.models.network import build_network, load_encoder
 from training.models.saved import load_model
 from training.optimizer import build_optimizer
+from training.progress import Progress
+from training.provenance import note_of_start
 from training.run_folder import RunFolder
 from training.saver import Saver, Scorer
 from training.settings import FitConfig
+from training.tensorboard import TensorBoardLog
 
 AUXILIARY_WEIGHT = 0.4
 
 
-def fit(config: FitConfig, mixture: Mixture, score: Scorer, *, resume: bool = False) -> Path:
+def fit(
+    config: FitConfig, mixture: Mixture, score: Scorer, *, album: Album | None = None, resume: bool = False
+) -> Path:
     """Train to the end and return the path of the averaged model.
 
-    ``score`` is asked every ``evaluate_every`` epochs and after the last one; a checkpoint is written as often.
+    ``score`` is asked every ``evaluate_every`` epochs and after the last one; as often a checkpoint is written,
+    and the pictures of ``album`` and the report are drawn.
 
     Raises:
-        ConfigError: the run folder belongs to another configuration, or exists and ``resume`` is off.
-        ModelError: weights to start from are missing or do not fit.
+        ConfigError: the run folder belongs to another configuration, or exists and ``resume`` is off; or there
+            are fewer devices than asked for.
+        ModelError: weights to start from, or the teacher, are missing or do not fit.
         SourceError: an image or its labels cannot be read.
         OutputError: the run folder cannot be written.
         RoadcastError: the loss is no longer finite; the last checkpoint stays.
     """
     folder = RunFolder(config.out, config.to_json() | {"data": mixture.to_json()})
     first_epoch = folder.first_epoch(resume=resume)
-    keras.utils.set_random_seed(config.seed)
-    with _precision("float32"):  # what is scored and exported; bf16 is for the training steps alone
-        averaged = light_unet(WIDTHS[config.width], config.encoder)
-    with _precision(config.precision):
-        model = _build(config, mixture)
-    folder.claim(first_epoch)
-    if first_epoch:
-        folder.load_checkpoint(model)
-    sampler = Sampler(mixture, config.crop, config.batch, config.seed)
-    saver = Saver(folder, config.epochs, config.evaluate_every, averaged, score)
-    with Loader(sampler, config.steps, workers=config.workers, first_epoch=first_epoch) as loader:
-        _train(model, loader, config.epochs, first_epoch, saver)
-    return saver.finish()
+    with on_devices(config.devices):
+        keras.utils.set_random_seed(config.seed)
+        with _precision(config.precision):
+            model = _build(config, mixture)
+        with _precision("float32"):  # what is scored and exported; bf16 is for the training steps alone
+            averaged = build_network(config.network, width=config.width, encoder=config.encoder)
+        log = TensorBoardLog(config.out / "tensorboard", first_epoch) if config.tensorboard else None
+        folder.claim(first_epoch, note_of_start(first_epoch))
+        if first_epoch:
+            folder.load_checkpoint(model)
+        line = StatusLine(sys.stdout)
+        progress = Progress(
+            line,
+            epochs=config.epochs,
+            steps=config.steps,
+            first_epoch=first_epoch,
+            in_place=sys.stdout.isatty(),
+        )
+        saver = Saver(
+            folder,
+            averaged,
+            progress,
+            epochs=config.epochs,
+            every=config.evaluate_every,
+            score=score,
+            illustrate=(album or Album(config.out, [])).draw,
+            log=log,
+        )
+        sampler = Sampler(mixture, config.crop, config.batch, config.seed)
+        try:
+            with Loader(sampler, config.steps, workers=config.workers, first_epoch=first_epoch) as loader:
+                _train(model, loader, [progress, saver], first_epoch, config.epochs)
+        finally:
+            line.clear()
+        return saver.finish()
 
 
-def _train(model: keras.Model, loader: Loader, epochs: int, first_epoch: int, saver: Saver) -> None:
+def _train(
+    model: keras.Model, loader: Loader, callbacks: list[keras.callbacks.Callback], first_epoch: int, epochs: int
+) -> None:
     tell_epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _logs: loader.start_epoch(epoch))
-    bar = 1 if sys.stdout.isatty() else 0
-    callbacks = [tell_epoch, saver]
     try:
-        model.fit(loader, epochs=epochs, initial_epoch=first_epoch, callbacks=callbacks, verbose=bar, shuffle=False)
-    except OSError as error:
-        raise OutputError(f"Cannot write the run: {error}.") from None
+        model.fit(
+            loader,
+            epochs=epochs,
+            initial_epoch=first_epoch,
+            callbacks=[tell_epoch, *callbacks],
+            verbose=0,
+            shuffle=False,
+        )
     except Exception:
         if loader.failure is not None:  # a backend hides it in an error of its own
             raise loader.failure from None
@@ -89,11 +128,17 @@ def _precision(policy: str) -> Iterator[None]:
 
 
 def _build(config: FitConfig, mixture: Mixture) -> keras.Model:
-    model = light_unet(WIDTHS[config.width], config.encoder, auxiliary=True)
+    share = loss_share()
+    model = build_network(config.network, width=config.width, encoder=config.encoder, auxiliary=True)
+    if config.teacher is not None:
+        student = Student(model.inputs, model.outputs)
+        teacher = load_model(config.teacher)
+        student.learn_from(teacher, weight=config.teacher_weight * share, temperature=config.temperature)
+        model = student
     if config.initial_weights is not None:
         _start_from(model, config.initial_weights)
     elif config.encoder_weights is not None:
-        load_imagenet(model, config.encoder_weights, config.encoder)
+        load_encoder(model, config.network, config.encoder_weights, encoder=config.encoder)
     frequencies = class_frequencies(pair for part in mixture.parts for pair in part)
     weights = inverse_power_weights(frequencies, config.weight_power)
     # The auxiliary head, which is dropped at export, does without the costly term.
@@ -108,7 +153,7 @@ def _build(config: FitConfig, mixture: Mixture) -> keras.Model:
         ema=config.ema,
         decay=config.decay,
     )
-    model.compile(optimizer, [loss, auxiliary_loss], loss_weights=[1.0, AUXILIARY_WEIGHT])
+    model.compile(optimizer, [loss, auxiliary_loss], loss_weights=[share, AUXILIARY_WEIGHT * share])
     optimizer.build(model.trainable_variables)
     return model
 
@@ -120,6 +165,6 @@ def _start_from(model: keras.Model, path: Path) -> None:
             model.get_layer(layer.name).set_weights(layer.get_weights())
         except ValueError:
             raise ModelError(
-                f"{path} cannot start this run: its layer {layer.name!r} does not fit. Give the width and the "
-                "encoder that it was trained with."
+                f"{path} cannot start this run: its layer {layer.name!r} does not fit. Give the network, "
+                "the width and the encoder that it was trained with."
             ) from None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ import keras
 
 from perception.errors import ConfigError, ModelError, OutputError
 from training.files import write_atomically
+from training.settings import FitConfig
 
 # Settings that change how a run is done, not what comes out.
-_FREE = ("out", "workers", "evaluate_every")
+_FREE = ("out", "workers", "evaluate_every", "tensorboard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +38,15 @@ class RunFolder:
         if not resume:
             raise ConfigError(f"{self.path} holds a run already; give --resume to go on with it, or another --out.")
         before, now = self._read("config.json"), json.loads(json.dumps(self.config))
-        changed = [key for key in now if key not in _FREE and before.get(key) != now[key]]
+        # A run that was begun before a setting existed was done with what is its default today.
+        defaults = json.loads(json.dumps(FitConfig(out=self.path).to_json()))
+        changed = [key for key in now if key not in _FREE and before.get(key, defaults.get(key)) != now[key]]
         if changed:
             raise ConfigError(f"The run in {self.path} was started with another {', '.join(changed)}; keep it so.")
         return int(self._checkpoint().get("epoch", 0))
 
-    def claim(self, first_epoch: int) -> None:
-        """Write the configuration, and forget the metrics of epochs that will be done again.
+    def claim(self, first_epoch: int, start: Mapping[str, Any] | None = None) -> None:
+        """Write the configuration and a note of this start; forget the metrics of epochs that will be done again.
 
         Raises:
             OutputError: the folder cannot be made or written.
@@ -51,25 +56,32 @@ class RunFolder:
         except OSError as error:
             raise OutputError(f"Cannot make the run folder {self.path}: {error.strerror}.") from None
         write_atomically(self.path / "config.json", json.dumps(self.config, indent=1) + "\n")
+        if start is not None:
+            starts = self._read("starts.json")["starts"] if (self.path / "starts.json").exists() else []
+            write_atomically(self.path / "starts.json", json.dumps({"starts": [*starts, start]}, indent=1) + "\n")
         metrics = self.path / "metrics.jsonl"
         lines = metrics.read_text().splitlines(keepends=True) if metrics.exists() else []
         write_atomically(metrics, "".join(lines[:first_epoch]))  # one line an epoch
 
     def add_metrics(self, line: Mapping[str, Any]) -> None:
-        """Append one epoch's line."""
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        """Append one epoch's line. Raises OutputError."""
+        try:
+            with (self.path / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise OutputError(f"Cannot write {self.path / 'metrics.jsonl'}: {error.strerror}.") from None
 
     def save_checkpoint(self, model: keras.Model, epoch: int) -> None:
         """Keep weights, batch statistics and optimizer state after ``epoch`` epochs.
 
         The weights have a name of their own, so that the small file that is renamed last decides which count.
+
+        Raises:
+            OutputError: it cannot be written; the checkpoint before stays.
         """
         before = self._checkpoint().get("weights")
         name = f"checkpoint-{epoch}.weights.h5"
-        temporary = self.path / "part.weights.h5"
-        model.save_weights(temporary, overwrite=True)
-        temporary.replace(self.path / name)
+        _write_by(lambda path: model.save_weights(path, overwrite=True), "part.weights.h5", self.path / name)
         write_atomically(self.path / "checkpoint.json", json.dumps({"epoch": epoch, "weights": name}))
         if before not in (None, name):
             (self.path / before).unlink(missing_ok=True)
@@ -88,13 +100,9 @@ class RunFolder:
             raise ModelError(f"The checkpoint {path} cannot be read: {reason}. Start again in another --out.") from None
 
     def save_model(self, model: keras.Model) -> Path:
-        """Write ``model.keras`` and return its path."""
-        path, temporary = self.path / "model.keras", self.path / "part.keras"
-        try:
-            model.save(temporary)
-            temporary.replace(path)
-        except OSError as error:
-            raise OutputError(f"Cannot write {path}: {error}.") from None
+        """Write ``model.keras`` and return its path. Raises OutputError."""
+        path = self.path / "model.keras"
+        _write_by(model.save, "part.keras", path)
         return path
 
     def _checkpoint(self) -> dict[str, Any]:
@@ -108,3 +116,24 @@ class RunFolder:
         if not isinstance(content, dict):
             raise ConfigError(f"{self.path / name} is damaged; start again in another --out.")
         return content
+
+
+def _write_by(save: Callable[[Path], object], temporary_name: str, path: Path) -> None:
+    """Let a library write a file under a temporary name, then rename it."""
+    temporary = path.with_name(temporary_name)
+    try:
+        save(temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError, ValueError) as error:  # HDF5 reports a full disk as any of these
+        temporary.unlink(missing_ok=True)
+        code = getattr(error, "errno", None)
+        reason = os.strerror(code) if code else _hdf5_reason(str(error))
+        raise OutputError(
+            f"Cannot write {path}: {reason}. What was saved before stays; free space and go on."
+        ) from None
+
+
+def _hdf5_reason(text: str) -> str:
+    """The cause in the many words of HDF5."""
+    known = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
+    return next((os.strerror(code) for code in known if os.strerror(code) in text), text.partition("\n")[0])

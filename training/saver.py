@@ -1,61 +1,76 @@
-"""What happens after each epoch: check the loss, average, score, checkpoint, tell."""
+"""What happens after each epoch: check the loss, average, score, checkpoint, illustrate, tell."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from perception.errors import RoadcastError
+from training.progress import Progress, finite_loss
 from training.run_folder import RunFolder
+from training.tensorboard import TensorBoardLog
 
-Scorer = Callable[[keras.Model], dict[str, float]]
+# Scores of a model by name: numbers, which are told, and whatever else belongs in the metrics.
+Scorer = Callable[[keras.Model], Mapping[str, Any]]
+Illustrator = Callable[[keras.Model], None]
 
 
 class Saver(keras.callbacks.Callback):  # type: ignore[misc]  # keras is untyped
-    """Writes a line of metrics each epoch; every ``every`` epochs, and after the last, scores and checkpoint."""
+    """Writes a line of metrics each epoch; every ``every`` epochs, and after the last, scores and checkpoint.
 
-    def __init__(self, folder: RunFolder, epochs: int, every: int, averaged: keras.Model, score: Scorer) -> None:
+    ``illustrate`` is called after each checkpoint, with the averaged model; ``log`` is given every line as well.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        averaged: keras.Model,
+        progress: Progress,
+        *,
+        epochs: int,
+        every: int,
+        score: Scorer,
+        illustrate: Illustrator,
+        log: TensorBoardLog | None = None,
+    ) -> None:
         super().__init__()
         self._folder = folder
+        self._averaged = averaged
+        self._progress = progress
         self._epochs = epochs
         self._every = every
-        self._averaged = averaged
         self._score = score
+        self._illustrate = illustrate
+        self._log = log
         self._started = time.monotonic()
-        self._done = 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Called by Keras; ``epoch`` counts from 0."""
-        loss = float((logs or {})["loss"])
-        if not math.isfinite(loss):
-            raise RoadcastError(
-                f"The loss became {loss} in epoch {epoch + 1}; the last checkpoint, if there is one, stays in "
-                f"{self._folder.path}. Try a smaller rate."
-            )
+        loss = finite_loss(logs, epoch + 1)
         if hasattr(self.model, "jax_state_sync"):  # the JAX trainer keeps its state apart between steps
             self.model.jax_state_sync()
-        self._done += 1
         line: dict[str, Any] = {"epoch": epoch + 1, "loss": round(loss, 5)}
         due = epoch + 1 == self._epochs or (epoch + 1) % self._every == 0
         if due:
             average_into(self._averaged, self.model)
             line |= self._score(self._averaged)
+        line["rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         line["seconds"] = round(time.monotonic() - self._started, 1)
         self._folder.add_metrics(line)
+        if self._log is not None:
+            self._log.write(line)
         if due:  # after the metrics: a resumed run keeps as many lines as the checkpoint has epochs
             self._folder.save_checkpoint(self.model, epoch + 1)
+            self._illustrate(self._averaged)
         self._tell(line)
 
     def _tell(self, line: dict[str, Any]) -> None:
-        minutes = line["seconds"] / self._done * (self._epochs - line["epoch"]) / 60
-        scores = "".join(f", {k} {v}" for k, v in line.items() if k not in ("epoch", "loss", "seconds"))
-        progress = f"epoch {line['epoch']}/{self._epochs}: loss {line['loss']:.4f}{scores}"
-        print(f"{progress}, {minutes:.0f} min left", flush=True)
+        quiet = ("epoch", "loss", "rate", "seconds")
+        scores = "".join(f", {k} {v}" for k, v in line.items() if k not in quiet and isinstance(v, (int, float)))
+        self._progress.note(f"epoch {line['epoch']}/{self._epochs}: loss {line['loss']:.4f}{scores}")
 
     def finish(self) -> Path:
         """Save the averaged model of the last epoch and return its path."""
@@ -69,6 +84,6 @@ def average_into(target: keras.Model, trained: keras.Model) -> None:
         variable.path: average
         for variable, average in zip(trained.trainable_variables, trained.optimizer._model_variables_moving_average)
     }
-    sources = {variable.path: variable for variable in trained.variables} | averages
-    for variable in target.variables:
-        variable.assign(sources[variable.path])
+    sources = {variable.path: variable for variable in trained.weights} | averages
+    for variable in target.weights:  # not the states of random generators, which no prediction needs
+        variable.assign(keras.ops.convert_to_numpy(sources[variable.path]))

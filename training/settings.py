@@ -2,25 +2,119 @@
 
 from __future__ import annotations
 
-import math
+import os
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from perception.config.rules import Rule, checked, number, one_of, switch, text, whole
 from perception.errors import ConfigError
 from perception.types import Size
+from training.models.names import Network
 
 Width = Literal["small", "medium", "large"]
+Precision = Literal["float32", "mixed_bfloat16"]
+
+_SMALLEST_RATE = 1e-9
+
+
+def _expanded(value: str) -> str:
+    """``~`` and ``$NAME`` filled in, so that a recipe fits every machine. Raises ConfigError for an unset variable."""
+    full = os.path.expandvars(os.path.expanduser(value))  # noqa: PTH111 - '~' may stand after 'kind:' as well
+    unset = re.search(r"\$\{?([A-Za-z_]\w*)\}?", full)
+    if unset:
+        name = unset.group(1)
+        raise ConfigError(f"{value!r} names the variable {name}, which is not set: set it, or give the path in full.")
+    return full
+
+
+def _path(wanted: str, *, optional: bool = True) -> Rule:
+    def check(value: object) -> object:
+        if value is None and optional:
+            return None
+        if not isinstance(value, (str, Path)) or not str(value):
+            raise ValueError
+        return Path(_expanded(str(value)))
+
+    return Rule(wanted, check, check)
+
+
+def _datasets(wanted: str) -> Rule:
+    def check(value: object) -> object:
+        if not isinstance(value, (list, tuple)) or not all(isinstance(part, str) for part in value):
+            raise TypeError
+        return tuple(_expanded(part) for part in value)
+
+    return Rule(wanted, lambda line: check(line.split(",")), check)
+
+
+def _crop() -> Rule:
+    def check(value: object) -> object:
+        if isinstance(value, str):
+            found = re.fullmatch(r"(\d+)x(\d+)", value)
+            value = found and tuple(map(int, found.groups()))
+        if not isinstance(value, (list, tuple)) or len(value) != 2:
+            raise ValueError
+        if any(isinstance(side, bool) or not isinstance(side, int) or side < 64 or side % 32 for side in value):
+            raise ValueError
+        return tuple(value)
+
+    return Rule("WIDTHxHEIGHT with sides in multiples of 32, at least 64", check, check)
+
+
+_DATA = "a list of data sets, each KIND:DIR[:SPLIT]"
+_WEIGHT = number(0, 1e6)
+# Every setting, in the order of the fields of FitConfig.
+RULES: Mapping[str, Rule] = {
+    "out": _path("the folder of the run", optional=False),
+    "data": _datasets(f"{_DATA}[=WEIGHT]"),
+    "score": _datasets(_DATA),
+    "network": one_of(*get_args(Network)),
+    "width": one_of(*get_args(Width)),
+    "encoder": text("the name of an encoder, such as lite0", r"\w+"),
+    "encoder_weights": _path("a file of pretrained weights"),
+    "initial_weights": _path("a .keras model"),
+    "epochs": whole(1, 10**6),
+    "steps": whole(1, 10**7),
+    "batch": whole(1, 4096),
+    "crop": _crop(),
+    "rate": number(_SMALLEST_RATE, 1e3),
+    "encoder_rate": _WEIGHT,
+    "decay": _WEIGHT,
+    "ema": number(0, 1 - 1e-9),
+    "hard_share": number(1e-6, 1),
+    "dice": _WEIGHT,
+    "lovasz": _WEIGHT,
+    "weight_power": _WEIGHT,
+    "teacher": _path("a .keras model"),
+    "teacher_weight": _WEIGHT,
+    "temperature": number(0.1, 100),
+    "precision": one_of(*get_args(Precision)),
+    "devices": whole(1, 64),
+    "workers": whole(1, 256),
+    "seed": whole(0, 2**32 - 1),
+    "evaluate_every": whole(1, 10**6),
+    "tensorboard": switch(),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitConfig:
-    """One training run; every field has a flag of the same name."""
+    """One training run; every field has a flag, a key in a recipe and a variable of the same name.
+
+    Raises:
+        ConfigError: a value does not fit its setting.
+    """
 
     out: Path
+    data: tuple[str, ...] = ()
+    score: tuple[str, ...] = ()  # data sets that a model in training is scored on
+    network: Network = "light"
     width: Width = "large"
-    encoder: str = "lite0"
-    encoder_weights: Path | None = None  # PyTorch state dict; None trains from scratch
+    encoder: str = "lite0"  # of the network "light"
+    encoder_weights: Path | None = None  # ImageNet weights; None trains from scratch
     initial_weights: Path | None = None  # a .keras model to start from instead
     epochs: int = 100
     steps: int = 50  # batches an epoch
@@ -34,34 +128,25 @@ class FitConfig:
     dice: float = 0.2
     lovasz: float = 0.0  # weight of the Lovász-softmax term
     weight_power: float = 0.25  # of the inverse class frequency
-    precision: str = "float32"  # or mixed_bfloat16
+    teacher: Path | None = None  # a .keras model whose answers are learnt as well
+    teacher_weight: float = 1.0
+    temperature: float = 2.0  # by which the logits of teacher and student are divided
+    precision: Precision = "float32"  # of the training steps; weights, scores and the saved model are float32
+    devices: int = 1  # of this machine, each with its share of every batch
     workers: int = 2
     seed: int = 1
     evaluate_every: int = 5
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        if self.width not in get_args(Width):
-            raise ConfigError(f"There is no width {self.width!r}; there are {', '.join(get_args(Width))}.")
-        for name in ("epochs", "steps", "batch", "workers", "evaluate_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("rate", "encoder_rate", "decay", "dice", "lovasz", "weight_power"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf or (name == "rate" and not value):
-                raise ConfigError(
-                    f"{name} must be a finite number {'above' if name == 'rate' else 'from'} 0, got {value}."
-                )
-        if not 0 <= self.ema < 1:
-            raise ConfigError(f"ema must lie in [0, 1), got {self.ema}.")
-        if not 0 <= self.seed < 2**32:
-            raise ConfigError(f"seed must lie in 0..{2**32 - 1}, got {self.seed}.")
-        if any(side < 64 or side % 32 for side in self.crop):
-            raise ConfigError(f"crop sides must be multiples of 32 and at least 64, got {self.crop}.")
-        if not 0 < self.hard_share <= 1:
-            raise ConfigError(f"hard_share must lie in (0, 1], got {self.hard_share}.")
-        if self.precision not in ("float32", "mixed_bfloat16"):
-            raise ConfigError(f"precision must be float32 or mixed_bfloat16, got {self.precision!r}.")
+        for name, rule in RULES.items():
+            object.__setattr__(self, name, checked(rule.check, getattr(self, name), rule, name))
+        if self.batch % self.devices:
+            raise ConfigError(f"A batch of {self.batch} cannot be shared evenly by {self.devices} devices.")
+        if self.encoder_weights is not None and self.initial_weights is not None:
+            raise ConfigError("Give encoder_weights or initial_weights, not both: a run starts from one of them.")
 
     def to_json(self) -> dict[str, Any]:
-        """The configuration as plain values."""
-        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+        """What determines the result, as plain values; data sets stand for themselves (``Mixture.to_json``)."""
+        values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+        return {k: v for k, v in values.items() if k not in ("data", "score")}

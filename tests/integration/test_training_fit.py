@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tiny_data import write_camvid
+from tiny_training import tiny_net
 
 from perception.errors import ConfigError, ModelError, OutputError, RoadcastError, SourceError
 from training.data.mixture import open_mixture
@@ -27,20 +28,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 CLASSES = 19
 
 
-def tiny_net(_widths: Any = None, _encoder: str = "lite0", *, auxiliary: bool = False) -> Any:
-    frame = keras.Input((None, None, 3), dtype="uint8", name="frame")
-    x = keras.layers.Rescaling(1 / 128, offset=-1.0, name="encoder_normalise")(frame)
-    x = keras.layers.Conv2D(8, 3, 2, padding="same", use_bias=False, name="encoder_conv")(x)
-    x = keras.layers.BatchNormalization(name="encoder_bn", momentum=0.5)(x)
-    x = keras.layers.ReLU(name="encoder_relu")(x)
-    logits = keras.layers.Conv2D(CLASSES, 1, dtype="float32", name="logits")(x)
-    second = keras.layers.Conv2D(CLASSES, 1, dtype="float32", name="auxiliary")(x) if auxiliary else None
-    return keras.Model(frame, [logits, second] if auxiliary else logits)
-
-
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit_module, "light_unet", tiny_net)
+    monkeypatch.setattr(fit_module, "build_network", tiny_net)
 
 
 @pytest.fixture
