@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perception.bench.compare import FIGURES, Figure, compare
@@ -110,6 +110,7 @@ def test_controls_are_not_judged_but_told() -> None:
     assert any(warning.startswith("bare decoding, fps changed by -2") for warning in found.warnings)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 1e4), min_size=3, max_size=8), st.integers(0, 2**32))
 def test_equal_results_never_regress(fps: list[float], seed: int) -> None:
     same = result(seed, rounds=len(fps), noise=0.3)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perception.bench import rounds as bench_rounds
@@ -90,6 +90,7 @@ def test_the_busy_share_counts_overlapping_runs_once() -> None:
     assert engine_use([None]) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 50)), min_size=1, max_size=30))
 def test_no_engine_is_busier_than_always(runs: list[tuple[int, int]]) -> None:
     spans = [(start, start + length) for start, length in runs]

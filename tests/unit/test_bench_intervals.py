@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perception.bench.intervals import difference, relative_change, student
@@ -52,6 +52,7 @@ def test_one_round_tells_nothing() -> None:
         difference([1.0], [1.0, 2.0], 0.95)
 
 
+@settings(deadline=None)
 @given(VALUES, VALUES)
 def test_a_ratio_turned_round_is_its_inverse(before: list[float], after: list[float]) -> None:
     there, back = relative_change(before, after, 0.95), relative_change(after, before, 0.95)
@@ -61,12 +62,14 @@ def test_a_ratio_turned_round_is_its_inverse(before: list[float], after: list[fl
     assert there.low <= there.estimate <= there.high
 
 
+@settings(deadline=None)
 @given(VALUES, st.floats(1e-3, 1e3))
 def test_units_do_not_matter_to_a_ratio(values: list[float], unit: float) -> None:
     found = relative_change(values, [value * unit for value in values], 0.95)
     assert 1 + found.estimate == pytest.approx(unit, rel=1e-6)
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_equal_values_are_never_beyond_noise(values: list[float]) -> None:
     assert not relative_change(values, list(values), 0.95).beyond_noise

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perception.sources.pacing import CATCH_UP_NS, LONGEST_GAP_NS, SECOND_NS, Paced, Scheduled, Unpaced, pacer
@@ -124,6 +124,7 @@ def test_a_frame_that_was_not_waited_for_is_grabbed_now() -> None:
     assert Scheduled(10.0, clock.pause, clock.read).grab("media").captured_mono_ns == clock.now_ns
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 10_000), st.lists(st.integers(0, 3 * SECOND_NS), min_size=1, max_size=50))
 def test_the_schedule_depends_on_nothing_but_the_rate(rate: float, busy_ns: list[int]) -> None:
     out = scheduled(rate, busy_ns)
@@ -147,6 +148,7 @@ def test_a_rate_takes_the_place_of_either_pace() -> None:
     assert isinstance(pacer("max", None, 30.0, bool), Unpaced)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers(-(10**12), 10**15)), min_size=1, max_size=30))
 def test_no_timestamps_stall_or_reverse_the_schedule(times: list[int | None]) -> None:
     out = released(times)
