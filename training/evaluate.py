@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cv2
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from perception.classes import CITYSCAPES
 from perception.engines.engine import Engine
@@ -21,41 +22,89 @@ from perception.stages.prepare import prepare
 from perception.types import VOID, Image, LabelMap
 from training.data.datasets import Pair, read_pair
 from training.data.taxonomy import CAMVID_NAMES, CLASSES, camvid_from_train_ids, camvid_from_values
-from training.metrics import Confusion, confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
+from training.metrics import (
+    BoundaryTally,
+    Confusion,
+    FlickerTally,
+    confusion_matrix,
+    dice_per_class,
+    frequency_weighted_iou,
+    iou_per_class,
+    mean_accuracy,
+    mean_iou,
+    pixel_accuracy,
+)
 
 Predictor = Callable[[Image], LabelMap]
+Observer = Callable[[Pair, LabelMap, Confusion], None]  # a pair, its predicted train ids, its own confusion
 
 DEFAULT_PIXELS = 512 * 384
 # The network size at which a model in training is scored: near that of the data set's own frames.
 SCORE_PIXELS = {"camvid": 512 * 384, "kitti": 1248 * 384, "cityscapes": 1024 * 512, "synth": 576 * 320}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Score:
     """The result on one data set. CamVid is scored over its 11 classes, everything else over 19."""
 
     names: tuple[str, ...]
     confusion: Confusion
     images: int
+    boundary: npt.NDArray[np.float64] | None = None  # (C,) boundary F-score, where it was asked for
+    flicker: tuple[float, float] | None = None  # of the truth and of the flow, where it was asked for
 
     @property
     def mean_iou(self) -> float:
-        """Mean IoU over the classes present."""
+        """Mean IoU over the classes present; NaN if no pixel is labelled."""
         return mean_iou(self.confusion)
 
     def to_json(self) -> dict[str, object]:
-        """Plain numbers, rounded to four digits."""
-        per_class = iou_per_class(self.confusion)
-        return {
+        """Plain numbers, rounded to four digits; None where there is no figure."""
+        present = self.confusion.sum(axis=1) > 0
+        dice = dice_per_class(self.confusion)[present]
+        result: dict[str, object] = {
             "images": self.images,
-            "mean_iou": round(self.mean_iou, 4),
-            "pixel_accuracy": round(pixel_accuracy(self.confusion), 4),
-            "iou": {n: round(float(v), 4) for n, v in zip(self.names, per_class) if not np.isnan(v)},
+            "mean_iou": _plain(self.mean_iou),
+            "mean_dice": _plain(float(dice.mean()) if dice.size else np.nan),
+            "pixel_accuracy": _plain(pixel_accuracy(self.confusion)),
+            "mean_accuracy": _plain(mean_accuracy(self.confusion)),
+            "frequency_weighted_iou": _plain(frequency_weighted_iou(self.confusion)),
+            "iou": self._by_name(iou_per_class(self.confusion)),
         }
+        if self.boundary is not None:
+            some = np.isfinite(self.boundary)
+            result["boundary_f"] = _plain(float(self.boundary[some].mean()) if some.any() else np.nan)
+            result["boundary_f_per_class"] = self._by_name(self.boundary)
+        if self.flicker is not None:
+            result["flicker"] = {"of_truth": _plain(self.flicker[0]), "of_flow": _plain(self.flicker[1])}
+        return result
+
+    def _by_name(self, values: npt.NDArray[np.float64]) -> dict[str, float | None]:
+        return {name: _plain(float(value)) for name, value in zip(self.names, values) if not np.isnan(value)}
 
 
-def evaluate(predict: Predictor, pairs: Sequence[Pair]) -> Score:
+def _plain(value: float) -> float | None:
+    return round(value, 4) if np.isfinite(value) else None  # JSON has no NaN
+
+
+def evaluate(
+    predict: Predictor,
+    pairs: Sequence[Pair],
+    *,
+    boundary: bool = False,
+    flicker: bool = False,
+    observers: Sequence[Observer] = (),
+    unlabelled: bool = False,
+) -> Score:
     """Run ``predict`` over all pairs of one kind of data set and count one confusion matrix.
+
+    Args:
+        predict: from a frame to train ids of its own size.
+        pairs: labelled images.
+        boundary: score boundaries as well.
+        flicker: score flicker as well, from each frame to the next of the same drive, in the order of ``pairs``.
+        observers: called after each frame.
+        unlabelled: accept labels without a known pixel, as those of a test split are.
 
     Raises:
         ModelError: a predicted label is none of the 19 classes.
@@ -66,17 +115,36 @@ def evaluate(predict: Predictor, pairs: Sequence[Pair]) -> Score:
     truth_table = camvid_from_values() if camvid else _train_ids_only()
     prediction_table = camvid_from_train_ids() if camvid else np.arange(256, dtype=np.uint8)
     total = np.zeros((len(names), len(names)), np.int64)
-    for pair in pairs:
+    contours = BoundaryTally(len(names)) if boundary else None
+    motion = FlickerTally() if flicker else None
+    for before, pair in zip([None, *pairs], pairs):
         image, values = read_pair(pair)
         labels = predict(image)
         if int(labels.max()) >= CLASSES:
             raise ModelError(
                 f"The model answered label {labels.max()}; only models of {CLASSES} classes can be scored."
             )
-        total += confusion_matrix(truth_table[values], prediction_table[labels], len(names))
-    if not total.any():
+        truth, prediction = truth_table[values], prediction_table[labels]
+        confusion = confusion_matrix(truth, prediction, len(names))
+        total += confusion
+        if contours is not None:
+            contours.add(truth, prediction)
+        if motion is not None:
+            if before is not None and drive_of(before) != drive_of(pair):
+                motion.restart()
+            motion.add(image, prediction, truth)
+        for observe in observers:
+            observe(pair, labels, confusion)
+    if not total.any() and not unlabelled:
         raise SourceError(f"No pixel of the {len(pairs)} images is labelled; the first is {pairs[0].labels}.")
-    return Score(names, total, len(pairs))
+    of_time = None if motion is None else (motion.of_truth, motion.of_flow)
+    return Score(names, total, len(pairs), None if contours is None else contours.per_class(), of_time)
+
+
+def drive_of(pair: Pair) -> str:
+    """What the files of one drive have in common: the folder, and the name before the frame's number."""
+    stem = pair.image.stem.removesuffix("_leftImg8bit")
+    return f"{pair.image.parent}/{stem.rpartition('_')[0]}"
 
 
 def _train_ids_only() -> LabelMap:

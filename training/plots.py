@@ -47,7 +47,7 @@ def plot_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.25)
         axes.spines["top"].set_visible(False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_predictions(predict: Callable[[Image], LabelMap], pairs: Sequence[Pair], path: Path) -> None:
@@ -76,7 +76,7 @@ def plot_predictions(predict: Callable[[Image], LabelMap], pairs: Sequence[Pair]
     handles = [Patch(color="#{:02x}{:02x}{:02x}".format(*row.color), label=row.name) for row in shown]
     figure.legend(handles=handles, loc="outside lower center", ncols=8, fontsize=8, frameon=False)
     figure.set_size_inches(12, heights + 1.2)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _train_ids(values: LabelMap) -> LabelMap:
@@ -89,7 +89,8 @@ def _coloured(labels: LabelMap) -> Image:
     return np.ascontiguousarray(CITYSCAPES.palette_bgr()[labels][..., ::-1])
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG. Raises OutputError."""
     content = BytesIO()
     FigureCanvasAgg(figure).print_figure(content, format="png", dpi=DPI)
     write_atomically(path, content.getvalue())

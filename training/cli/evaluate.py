@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import argparse
 import json
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.cli.texts import read_pixels
+from training.cli.texts import read_pixels, score_name
 
 if TYPE_CHECKING:
     from training.data.datasets import Pair
-    from training.evaluate import Score
+    from training.evaluate import Predictor, Score
+    from training.predictions import PredictionWriter
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser of ``roadcast-train``."""
     parser = commands.add_parser("evaluate", help="score a model", description="Score a model on labelled images.")
     parser.add_argument("model", type=Path, metavar="MODEL(.onnx|.keras)")
-    parser.add_argument("--data", action="append", required=True, metavar="KIND:DIR[:SPLIT]")
+    parser.add_argument("--data", action="append", required=True, metavar="KIND:DIR[:SPLIT]", help="repeatable")
+    parser.add_argument("--split", help="split of every --data that names none")
     parser.add_argument(
         "--pixels", type=read_pixels, help="pixel budget of the network's input (default: the model card's)"
     )
     parser.add_argument("--engine", default="onnxruntime", help="engine for .onnx files (default: onnxruntime)")
+    parser.add_argument("--boundary", action="store_true", help="score boundaries, too")
+    parser.add_argument(
+        "--flicker", action="store_true", help="score flicker, too: for data whose frames follow one another"
+    )
+    parser.add_argument(
+        "--plots", type=Path, metavar="DIR", help="draw confusion matrix, classes and worst frames as PNG"
+    )
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="DIR",
+        help="write label id PNGs as the Cityscapes evaluation and its server take them; labels may be missing",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -31,28 +47,81 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Score a model and print the result; returns the exit code."""
     from training.data.datasets import open_dataset
-    from training.metrics import iou_per_class
 
-    scores = _scores(args, {text: open_dataset(text) for text in args.data})
+    texts = [text if args.split is None or text.count(":") > 1 else f"{text}:{args.split}" for text in args.data]
+    held_out = {text: open_dataset(text, labelled=args.predictions is None) for text in texts}
+    from training.predictions import PredictionWriter
+
+    writer = None if args.predictions is None else PredictionWriter(args.predictions)
+    with _predictor(args) as predict:
+        scores = {text: _score(args, text, pairs, predict, writer) for text, pairs in held_out.items()}
     if args.json:
-        print(json.dumps({text: result.to_json() for text, result in scores.items()}))
+        print(json.dumps({text: score.to_json() if score else None for text, score in scores.items()}))
         return 0
-    for text, result in scores.items():
-        print(f"{text}: mean IoU {result.mean_iou:.4f} over {result.images} images")
-        for name, value in zip(result.names, iou_per_class(result.confusion)):
-            print(f"  {name:14} {value:.4f}")
+    for text, score in scores.items():
+        _tell(text, score)
+    if args.plots is not None:
+        print(f"drew the pictures in {args.plots}")
+    if args.predictions is not None:
+        print(f"wrote the predictions to {args.predictions}")
     return 0
 
 
-def _scores(args: argparse.Namespace, held_out: dict[str, list[Pair]]) -> dict[str, Score]:
-    from training.evaluate import DEFAULT_PIXELS, engine_predictor, evaluate, keras_predictor
+@contextmanager
+def _predictor(args: argparse.Namespace) -> Iterator[Predictor]:
+    from training.evaluate import DEFAULT_PIXELS, engine_predictor, keras_predictor
 
     if args.model.suffix == ".onnx":
         from perception.engines.open import open_engine
 
         with closing(open_engine(args.engine, args.model, mode="latency")) as engine:
-            return {text: evaluate(engine_predictor(engine, args.pixels), pairs) for text, pairs in held_out.items()}
-    from training.models.saved import load_model
+            yield engine_predictor(engine, args.pixels)
+    else:
+        from training.models.saved import load_model
 
-    predict = keras_predictor(load_model(args.model), args.pixels or DEFAULT_PIXELS)
-    return {text: evaluate(predict, pairs) for text, pairs in held_out.items()}
+        yield keras_predictor(load_model(args.model), args.pixels or DEFAULT_PIXELS)
+
+
+def _score(
+    args: argparse.Namespace, text: str, pairs: list[Pair], predict: Predictor, writer: PredictionWriter | None
+) -> Score | None:
+    """Score one data set and write what was asked for; None if it has no labels at all."""
+    from training.data.datasets import read_image
+    from training.evaluate import Observer, evaluate
+
+    labelled = [pair for pair in pairs if pair.labels.exists()]
+    observers: list[Observer] = []
+    if writer is not None:
+        for pair in pairs:
+            if not pair.labels.exists():
+                writer.write(pair, predict(read_image(pair)))
+        observers.append(lambda pair, labels, _: writer.write(pair, labels))
+    if not labelled:
+        return None
+    options = {"boundary": args.boundary, "flicker": args.flicker, "unlabelled": writer is not None}
+    if args.plots is None:
+        return evaluate(predict, labelled, observers=observers, **options)
+    from training.score_plots import WorstFrames, plot_score
+
+    worst = WorstFrames()
+    score = evaluate(predict, labelled, observers=[*observers, worst], **options)
+    if score.confusion.any():
+        plot_score(score, worst, predict, args.plots / score_name(text).replace(":", "-"))
+    return score
+
+
+def _tell(text: str, score: Score | None) -> None:
+    from training.metrics import iou_per_class
+
+    if score is None or not score.confusion.any():
+        print(f"{text}: no pixel is labelled, so there is no score")
+        return
+    figures = score.to_json()
+    print(f"{text}: mean IoU {score.mean_iou:.4f} over {score.images} images")
+    for name, value in zip(score.names, iou_per_class(score.confusion)):
+        print(f"  {name:14} {value:.4f}")
+    for key in ("mean_dice", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "boundary_f"):
+        if key in figures:
+            print(f"  {key.replace('_', ' ')}: {figures[key]}")
+    if score.flicker is not None:
+        print("  flicker: {:.4f} where the truth stays, {:.4f} along optical flow".format(*score.flicker))

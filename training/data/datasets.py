@@ -37,8 +37,10 @@ class Pair:
     kind: str  # "camvid", "kitti", "cityscapes", "synth"
 
 
-def open_dataset(text: str) -> list[Pair]:
+def open_dataset(text: str, *, labelled: bool = True) -> list[Pair]:
     """All pairs of a data set given as ``kind:folder[:split]``, in the order of their names.
+
+    Without ``labelled``, label files may be missing, as those of a test split are.
 
     Splits: camvid ``train val fit proxy`` (fit + proxy = train; proxy is drive 0001TP), kitti
     ``train fit proxy`` (proxy is every fifth frame), cityscapes and synth: the folder names under
@@ -60,7 +62,7 @@ def open_dataset(text: str) -> list[Pair]:
     pairs = finders[kind](Path(folder), split or "train")
     if not pairs:
         raise ConfigError(f"Data set {text!r} holds no images.")
-    missing = [pair.labels for pair in pairs if not pair.labels.exists()]
+    missing = [pair.labels for pair in pairs if labelled and not pair.labels.exists()]
     if missing:
         raise ConfigError(f"Data set {text!r}: {len(missing)} images have no labels; the first is {missing[0]}.")
     return pairs
@@ -72,13 +74,21 @@ def read_pair(pair: Pair) -> tuple[Image, LabelMap]:
     Raises:
         SourceError: a file cannot be read, the sizes differ, or a label value is unknown.
     """
-    image = cv2.imread(str(pair.image), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    image = read_image(pair)
     raw = cv2.imread(str(pair.labels), cv2.IMREAD_UNCHANGED)
-    if image is None or raw is None:
-        raise SourceError(f"Cannot read {pair.image if image is None else pair.labels} as an image.")
+    if raw is None:
+        raise SourceError(f"Cannot read {pair.labels} as an image.")
     if raw.ndim != 2 or raw.shape != image.shape[:2]:
         raise SourceError(f"Labels {pair.labels} are {raw.shape}, their image is {image.shape[:2]}; they must agree.")
-    return np.asarray(image, np.uint8), _convert(raw, pair)
+    return image, _convert(raw, pair)
+
+
+def read_image(pair: Pair) -> Image:
+    """The image alone, (H, W, 3) u8 BGR. Raises SourceError."""
+    image = cv2.imread(str(pair.image), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise SourceError(f"Cannot read {pair.image} as an image.")
+    return np.asarray(image, np.uint8)
 
 
 def _convert(raw: npt.NDArray[Any], pair: Pair) -> LabelMap:
