@@ -16,13 +16,12 @@ import sys
 import tempfile
 import threading
 import time
-from pathlib import Path
 
-from clip import FPS, prepare_clip
-
+from perception.bench.clip import STREET, prepare_clip
 from perception.client import Subscriber
 from perception.errors import Timeout
 from perception.measure import node
+from perception.terminal import StatusLine
 
 BEFORE_S, STOPPED_S, AFTER_S = 6.0, 10.0, 4.0
 MAX_AGE_MS = 200
@@ -31,22 +30,25 @@ MAX_AGE_MS = 200
 def main() -> None:
     """Run both sides; the stalled one is this file with ``--sleeper``."""
     parser = argparse.ArgumentParser(description="Stop a subscriber and see who notices.")
-    parser.add_argument("--source", help="a video to bring to 1280x720 (default: a rendered street)")
+    parser.add_argument("--source", help="a video of 26 s or more at 30 frames a second (default: a rendered street)")
     parser.add_argument("--engine", default="auto")
-    parser.add_argument("--work", type=Path, default=Path("out/bench"))
     parser.add_argument("--sleeper", metavar="ENDPOINT", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.sleeper:
         _sleep(args.sleeper)
         return
-    frames = int((BEFORE_S + STOPPED_S + AFTER_S + 6) * FPS)
-    clip = prepare_clip(args.work, frames, args.source)
+    frames = int((BEFORE_S + STOPPED_S + AFTER_S + 6) * STREET.fps)
+    line = StatusLine(sys.stderr)
+    clip = prepare_clip(args.source, frames, line.show)
+    line.clear()
+    if clip.frames < frames:
+        raise SystemExit(f"{clip.name} holds {clip.frames} frames, {frames} are needed: give a longer one or none.")
     settings = {"engine": args.engine, "policy": "drop_oldest", "pace": "real", "wait-subscribers": "2"}
     with tempfile.TemporaryDirectory() as folder:
         endpoint = f"ipc://{folder}/node"
         command = [sys.executable, __file__, "--sleeper", endpoint]
         with (
-            node(str(clip), endpoint, frames, live=False, settings=settings),
+            node(str(clip.path), endpoint, frames, live=False, settings=settings),
             subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sleeper,
             Subscriber(endpoint, kinds=("labels", "objects"), timeout=30.0) as reader,
         ):
