@@ -46,24 +46,23 @@ def run(
             started = Usage.now()
             reason, error = _publish_all(node, watch)
             used = Usage.now().since(started, watch.meter.frames)
+            watch.settle(reason)
             left = node.halt()
             node.publisher.state = "failed" if error else "ended"
             watch.say("letting subscribers read the rest")
             summary = _summary(node, watch, used, reason=reason, error=error, left=left)
-            _say_farewell(node, watch, reason, error)
+            _say_farewell(node, watch, error)
             node.publisher.close(failed=error is not None)
             return summary
     except Stopped:
         return None
 
 
-def _say_farewell(node: Node, watch: Watch, reason: Reason, error: RoadcastError | None) -> None:
-    """Tell the end of every stream that has not ended: its own, or what ended the node for all."""
+def _say_farewell(node: Node, watch: Watch, error: RoadcastError | None) -> None:
+    """Tell the end of every stream that did not end before the node."""
     for name, stream in node.streams.items():
-        if reason in ("interrupted", "engine_error"):
-            watch.end(stream, node.publisher.channels[name], reason=reason, error=str(error) if error else None)
-        else:
-            watch.end(stream, node.publisher.channels[name])
+        of_the_node = str(error) if error is not None and stream.reason == "engine_error" else None
+        watch.end(stream, node.publisher.channels[name], error=of_the_node)
 
 
 def _summary(
@@ -76,7 +75,7 @@ def _summary(
     left: list[str],
 ) -> Summary:
     spec = node.engine.spec
-    streams = tuple(_stream_summary(stream, watch) for stream in node.streams.values())
+    streams = tuple(_stream_summary(stream, reason) for stream in node.streams.values())
     first, promised = streams[0], [stream.promised for stream in streams]
     return Summary(
         state="failed" if error else "ended",
@@ -108,7 +107,7 @@ def _summary(
     )
 
 
-def _stream_summary(stream: Stream, watch: Watch) -> StreamSummary:
+def _stream_summary(stream: Stream, reason: Reason) -> StreamSummary:
     return StreamSummary(
         stream=stream.name,
         source=stream.source.uri,
@@ -120,7 +119,7 @@ def _stream_summary(stream: Stream, watch: Watch) -> StreamSummary:
         latency_ms=stream.meter.latency.quantiles(),
         age_ms=stream.meter.age.quantiles(),
         absences=stream.absences,
-        reason=watch.reason_of(stream),
+        reason=stream.reason or reason,
         error=str(stream.error) if stream.error else None,
     )
 
@@ -164,8 +163,8 @@ def _publish_all(node: Node, watch: Watch) -> tuple[Reason, RoadcastError | None
         return "engine_error", error
     if watch.interrupt.is_set():
         return "interrupted", None
-    reasons = [watch.reason_of(stream) for stream in node.streams.values()]
     errors = [stream.error for stream in node.streams.values() if stream.error is not None]
     if errors:
         return "source_error", errors[0]
+    reasons = {watch.reason_of(stream) for stream in node.streams.values()}
     return "frame_limit" if "frame_limit" in reasons else "end_of_source", None

@@ -14,6 +14,7 @@ from perception.metrics import Meter
 from perception.sources import Source
 from perception.sources.source import News
 from perception.stages.void import VoidMask
+from perception.summary import Reason
 from perception.types import Latency, Scene, Size
 
 
@@ -31,6 +32,7 @@ class Stream:
         self.ledger = Ledger()
         self.finished = False  # whether no more frames will come
         self.error: SourceError | None = None  # what ended it, if it did not end well
+        self.reason: Reason | None = None  # why it ended; None before
         self.away: str | None = None  # why the camera is away just now
         self.absences = 0  # from which it came back
         self.size: Size | None = None  # of its first published frame

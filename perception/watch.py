@@ -54,23 +54,26 @@ class Watch:
             meter.published(scene.frame.time.captured_mono_ns, scene.latency)
         self.tick("running")
 
-    def reason_of(self, stream: Stream) -> Reason:
-        """Why this stream ends."""
+    def settle(self, reason: Reason) -> None:
+        """Note why each stream ends, now that the node does for this reason; before anything is closed for that."""
+        for stream in self.node.streams.values() if self.node else ():
+            stream.reason = self.reason_of(stream) or reason
+
+    def end(self, stream: Stream, channel: Channel, *, error: str | None = None) -> None:
+        """Tell the end of a stream; ``error`` is that of the node, where it was no fault of the stream's own."""
+        stream.reason = stream.reason or self.reason_of(stream)
+        told = str(stream.error) if stream.error else error
+        detail = {"reason": stream.reason, "error": told, "ledger": asdict(stream.ledger.entry())}
+        channel.end(failed=told is not None, detail=detail)
+
+    def reason_of(self, stream: Stream) -> Reason | None:
+        """Why a stream has ended by itself; None while it goes on."""
         limit = self.node.config.frames if self.node else None
         if stream.error is not None:
             return "source_error"
         if limit and (stream.meter.frames if stream.source.live else stream.ledger.entry().captured) >= limit:
             return "frame_limit"
-        return "end_of_source" if stream.finished else "interrupted"
-
-    def end(self, stream: Stream, channel: Channel, *, reason: Reason | None = None, error: str | None = None) -> None:
-        """Tell the end of a stream; by default as it came from its source."""
-        detail = {
-            "reason": reason or self.reason_of(stream),
-            "error": error or (str(stream.error) if stream.error else None),
-            "ledger": asdict(stream.ledger.entry()),
-        }
-        channel.end(failed=detail["error"] is not None, detail=detail)
+        return "end_of_source" if stream.finished else None
 
     def _look_after_streams(self, node: Node) -> None:
         others = sum(not stream.finished for stream in node.streams.values())
