@@ -1,4 +1,4 @@
-"""``roadcast view``: draws what a source or a running node shows into a video or a contact sheet."""
+"""``roadcast view``: shows a running node on a page, or draws a source or a node into a video or a contact sheet."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ENDPOINT_SCHEMES = ("tcp://", "ipc://")
 SETTINGS = ("stream", "frames", "model", "engine", "size")  # those of a node that a view takes as well
 TIMEOUT_S = 10.0
+PORT = 8600
 TILES = 12
 ALPHA = 0.45
 RANGES = {  # of numbers, both ends allowed
@@ -31,16 +32,24 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command ``view``."""
     parser = commands.add_parser(
         "view",
-        help="draw a source or a running node into a video or contact sheet",
-        description="Draw labels, outlines, boxes and names over the frames of a source (computed here) or of a "
-        "running node (subscribed to), and write an H.264 video that browsers play, a contact sheet, or both.",
+        help="watch a running node in a browser, or draw it or a source into a video or contact sheet",
+        description="Of a running node alone: serve a page that shows it live, at http://127.0.0.1:8600/. With -o or "
+        "--sheet: draw labels, outlines, boxes and names over the frames of a source (computed here) or of a running "
+        "node (subscribed to), and write an H.264 video that browsers play, a contact sheet, or both.",
     )
     parser.add_argument(
         "source",
         metavar="SOURCE|ENDPOINT",
         help="a video, folder, camera or address as for 'run'; or tcp://HOST:PORT or ipc://PATH of a running node",
     )
-    out = parser.add_argument_group("what to write (at least one)")
+    page = parser.add_argument_group("the page")
+    page.add_argument(
+        "--port",
+        type=int,
+        metavar="N",
+        help=f"where this machine's browsers find it; 0 for any free one (default: {PORT})",
+    )
+    out = parser.add_argument_group("what to write")
     out.add_argument("-o", "--out", metavar="FILE.mp4", help="annotated video")
     out.add_argument("--sheet", metavar="FILE.png", help="contact sheet: frames evenly spread over the run")
     look = parser.add_argument_group("how it looks")
@@ -85,9 +94,14 @@ def run(args: argparse.Namespace) -> int:
     from perception.view.video import VideoWriter, check_video_path
 
     if not (args.out or args.sheet):
+        if args.source.startswith(ENDPOINT_SCHEMES):
+            return _serve_page(args)
         raise ConfigError(
-            "Nothing to write: give -o FILE.mp4 for a video, --sheet FILE.png for a contact sheet, or both."
+            "Nothing to write: give -o FILE.mp4 for a video, --sheet FILE.png for a contact sheet, or both. "
+            "A page shows what runs: 'roadcast run' the source and view its endpoint."
         )
+    if args.port is not None:
+        raise ConfigError("--port is for the page: leave out -o and --sheet.")
     for name, (low, high) in RANGES.items():
         value = getattr(args, name)
         if value is not None and not low <= value <= high:
@@ -116,6 +130,29 @@ def run(args: argparse.Namespace) -> int:
     if report.error is not None:
         print(f"roadcast: error: {report.error}", file=sys.stderr)
     return report.exit_code
+
+
+def _serve_page(args: argparse.Namespace) -> int:
+    """Serve the page of a running node until Ctrl-C. Raises ConfigError and EndpointError."""
+    from perception.view.page.hub import Hub
+    from perception.view.page.server import serve
+
+    port = PORT if args.port is None else args.port
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"--port must lie in 0..65535, got {port}.")
+    for name in ("frames", "model", "engine", "size", "fps", "layers"):
+        if getattr(args, name) is not None:
+            raise ConfigError(f"--{name} is for a video or a contact sheet: give -o or --sheet as well.")
+    hub = Hub(args.source, None if args.stream in (None, "all") else [args.stream])
+
+    def announce(address: str) -> None:
+        if args.json:
+            print(json.dumps({"page": address, "endpoint": args.source}), flush=True)
+        else:
+            print(f"{args.source} is shown at {address} (Ctrl-C ends)", flush=True)
+
+    serve(hub, port, announce=announce)
+    return 0
 
 
 def open_feed(args: argparse.Namespace) -> Feed:

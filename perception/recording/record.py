@@ -9,7 +9,7 @@ from typing import Any
 
 from perception.client import Subscriber
 from perception.client.joining import ends_stream
-from perception.errors import RoadcastError, Timeout, WireError
+from perception.errors import OutputError, RoadcastError, Timeout, WireError
 from perception.recording.foxglove import FoxgloveChannels
 from perception.recording.packing import ENCODING, pack_record
 from perception.recording.writer import RecordingWriter
@@ -93,6 +93,9 @@ class Recorder:
                 break
             except WireError:
                 continue  # the subscriber counts it
+            except OutputError:
+                self._subscriber.close()
+                raise
             if time.monotonic() >= deadline:
                 break
         if self.ended:
