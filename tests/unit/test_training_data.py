@@ -12,8 +12,8 @@ from tiny_data import frame_and_values, write_camvid, write_cityscapes, write_ki
 from perception.classes import CITYSCAPES
 from perception.errors import ConfigError, SourceError
 from perception.types import VOID
-from training.data import taxonomy
-from training.data.datasets import Pair, open_dataset, read_pair
+from training.data import statistics, taxonomy
+from training.data.datasets import Pair, open_dataset, read_image, read_pair
 from training.data.mixture import open_mixture
 from training.data.statistics import (
     class_frequencies,
@@ -124,6 +124,37 @@ def test_cityscapes_splits_are_folders(tmp_path: Path) -> None:
     assert [p.image.parent.name for p in open_dataset(f"cityscapes:{root}:val")] == ["aachen", "zurich"]
 
 
+def test_a_street_without_a_folder_is_rendered_where_it_is_read() -> None:
+    pairs = open_dataset("synth:100,6")
+    assert len(set(pairs)) == 6
+    assert len({pair.image.name for pair in pairs}) == 6
+    assert {pair.frame.weather for pair in pairs if pair.frame} == {"day", "dusk", "night", "rain"}
+    assert all(pair.labelled for pair in pairs)
+    image, labels = read_pair(pairs[0])
+    assert image.shape == (360, 640, 3)
+    assert labels.shape == (360, 640)
+    assert ROAD in labels
+    assert labels[labels != VOID].max() < TRAIN_IDS
+    assert (read_image(pairs[0]) == image).all()
+    again, same_labels = read_pair(open_dataset("synth:100,6")[0])  # as another process would
+    assert (again == image).all()
+    assert (same_labels == labels).all()
+
+
+def test_rendered_frames_are_mixed_and_told_apart_as_files_are(tmp_path: Path) -> None:
+    mixture = open_mixture([f"camvid:{write_camvid(tmp_path)}=0.8", "synth:100,6=0.2"])
+    assert mixture.weights == (0.8, 0.2)
+    assert mixture.to_json()[1] != open_mixture(["synth:101,6"]).to_json()[0]
+    assert mixture.to_json()[1]["images"] == 6
+
+
+def test_counting_classes_renders_a_part_of_the_street(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "RENDERED", 1)
+    pairs = open_dataset("synth:100,2")
+    one, labels = count_classes(pairs), read_pair(pairs[0])[1]
+    assert one.pixels.sum() == (labels != VOID).sum()
+
+
 def test_a_split_that_selects_nothing_is_refused(tmp_path: Path) -> None:
     write_camvid(tmp_path, count=1)
     with pytest.raises(ConfigError, match="holds no images"):
@@ -161,6 +192,10 @@ def test_the_licence_plate_value_is_void(tmp_path: Path) -> None:
         ("cityscapes:{missing}", "no folder"),
         ("camvid:{root}:test", "no split 'test'"),
         ("kitti:{root}:val", "no split 'val'"),
+        ("synth:100,0", "1..18000 frames, got '100,0'"),
+        ("synth:1000000,5", "a seed of 0..999999"),
+        ("synth:100,20:val", "no split 'val'"),
+        ("synth:{missing}", "no folder"),
     ],
 )
 def test_a_data_set_that_cannot_be_opened_is_one_clear_sentence(tmp_path: Path, text: str, message: str) -> None:

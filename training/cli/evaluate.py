@@ -89,11 +89,11 @@ def _score(
     from training.data.datasets import read_image
     from training.evaluate import Observer, evaluate
 
-    labelled = [pair for pair in pairs if pair.labels.exists()]
+    labelled = [pair for pair in pairs if pair.labelled]
     observers: list[Observer] = []
     if writer is not None:
         for pair in pairs:
-            if not pair.labels.exists():
+            if not pair.labelled:
                 writer.write(pair, predict(read_image(pair)))
         observers.append(lambda pair, labels, _: writer.write(pair, labels))
     if not labelled:

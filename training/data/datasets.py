@@ -3,7 +3,8 @@
 A data set is named ``kind:folder[:split]``: ``camvid:/data/camvid:train``. The CamVid layout is
 SegNet's (``train/``, ``trainannot/`` ...), the KITTI one that of the 2015 semantic benchmark
 (``training/image_2``, ``training/semantic``), ``cityscapes`` that of Cityscapes itself
-(``leftImg8bit/<split>/<city>``, ``gtFine/...``), which ``roadcast-train synth`` writes too.
+(``leftImg8bit/<split>/<city>``, ``gtFine/...``), which ``roadcast-train synth`` writes too. ``synth:SEED,N``
+has no folder: its frames are rendered where they are read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy.typing as npt
 
 from perception.errors import ConfigError, SourceError
 from perception.types import VOID, Image, LabelMap
+from training.data.rendered import StreetFrame, frames_of
 from training.data.taxonomy import CAMVID_SETS, LABEL_ID_LIMIT, set_values_from_camvid, train_ids_from_label_ids
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -30,11 +32,17 @@ KITTI_HELD_OUT_EVERY = 5
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One labelled image on disk and how to read its labels."""
+    """One labelled image and how to read it."""
 
     image: Path
     labels: Path
     kind: str  # "camvid", "kitti", "cityscapes", "synth"
+    frame: StreetFrame | None = None  # rendered instead of read; the paths are then only names
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are labels; without, only :func:`read_image` works."""
+        return self.frame is not None or self.labels.exists()
 
 
 def open_dataset(text: str, *, labelled: bool = True) -> list[Pair]:
@@ -55,14 +63,14 @@ def open_dataset(text: str, *, labelled: bool = True) -> list[Pair]:
         "camvid": _camvid,
         "kitti": _kitti,
         "cityscapes": partial(_cityscapes, kind="cityscapes"),
-        "synth": partial(_cityscapes, kind="synth"),  # the same layout, another size of things
+        "synth": _synth,
     }
     if kind not in finders or not folder:
         raise ConfigError(f"Data set {text!r} is not of the form kind:folder[:split]; kinds are {', '.join(finders)}.")
     pairs = finders[kind](Path(folder), split or "train")
     if not pairs:
         raise ConfigError(f"Data set {text!r} holds no images.")
-    missing = [pair.labels for pair in pairs if labelled and not pair.labels.exists()]
+    missing = [pair.labels for pair in pairs if labelled and not pair.labelled]
     if missing:
         raise ConfigError(f"Data set {text!r}: {len(missing)} images have no labels; the first is {missing[0]}.")
     return pairs
@@ -74,6 +82,8 @@ def read_pair(pair: Pair) -> tuple[Image, LabelMap]:
     Raises:
         SourceError: a file cannot be read, the sizes differ, or a label value is unknown.
     """
+    if pair.frame is not None:
+        return pair.frame.render()
     image = read_image(pair)
     raw = cv2.imread(str(pair.labels), cv2.IMREAD_UNCHANGED)
     if raw is None:
@@ -85,6 +95,8 @@ def read_pair(pair: Pair) -> tuple[Image, LabelMap]:
 
 def read_image(pair: Pair) -> Image:
     """The image alone, (H, W, 3) u8 BGR. Raises SourceError."""
+    if pair.frame is not None:
+        return pair.frame.render()[0]
     image = cv2.imread(str(pair.image), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise SourceError(f"Cannot read {pair.image} as an image.")
@@ -135,6 +147,14 @@ def _cityscapes(root: Path, split: str, *, kind: str) -> list[Pair]:
             labels = root / "gtFine" / split / city.name / f"{stem}_gtFine_labelIds.png"
             pairs.append(Pair(image, labels, kind))
     return pairs
+
+
+def _synth(root: Path, split: str) -> list[Pair]:
+    frames = frames_of(root.name) if root.parent == Path() else None
+    if frames is None:
+        return _cityscapes(root, split, kind="synth")  # the same layout, another size of things
+    _check_split("synth:SEED,N", split, ("train",))
+    return [Pair(frame.path, frame.path, "synth", frame) for frame in frames]
 
 
 def _check_split(kind: str, split: str, known: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ from training.data.datasets import Pair, read_pair
 from training.data.taxonomy import CLASSES, membership
 
 Weighting = Literal["power", "median", "log"]
+RENDERED = 32
 Frequencies = npt.NDArray[np.float64]  # (19,) each within 0..1
 ClassWeights = npt.NDArray[np.float32]  # (19,)
 
@@ -32,7 +33,7 @@ class ClassCounts:
 
 
 def count_classes(pairs: Iterable[Pair]) -> ClassCounts:
-    """Read all labels once and count.
+    """Read all labels once and count; of rendered frames, ``RENDERED`` stand for the rest.
 
     Raises:
         ConfigError: no pixel is labelled.
@@ -42,7 +43,11 @@ def count_classes(pairs: Iterable[Pair]) -> ClassCounts:
     sizes = sets.sum(axis=1)
     shares = np.divide(sets, sizes[:, None], out=np.zeros_like(sets), where=sizes[:, None] > 0).astype(np.float64)
     pixels, beside = np.zeros(CLASSES), np.zeros(CLASSES)
+    rendered = 0
     for pair in pairs:
+        rendered += pair.frame is not None
+        if pair.frame is not None and rendered > RENDERED:
+            continue
         found = np.bincount(read_pair(pair)[1].ravel(), minlength=256) @ shares
         pixels += found
         beside += found.sum() * (found > 0)
