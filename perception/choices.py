@@ -64,6 +64,16 @@ def check_mixture(config: NodeConfig, live: Sequence[bool]) -> None:
         raise ConfigError("--pace max is for files alone: beside a camera they play in real time. Leave it out.")
 
 
+def check_restart(config: NodeConfig, *, live: bool) -> None:
+    """Refuse to begin a recording anew.
+
+    Raises:
+        ConfigError: a restart was asked for, and there is no camera.
+    """
+    if config.on_engine_failure == "restart" and not live:
+        raise ConfigError("--on-engine-failure restart is for cameras: a file would begin anew. Leave it out.")
+
+
 def choose_network_size(config: NodeConfig, spec: ModelSpec) -> Callable[[Size], Size]:
     """The rule from a frame's (w, h) to the network's.
 

@@ -20,6 +20,7 @@ import numpy as np
 from perception.arrivals import Arrivals, Inflow
 from perception.choices import (
     check_mixture,
+    check_restart,
     choose_batch,
     choose_mode,
     choose_network_size,
@@ -112,6 +113,7 @@ def build(
         parts.callback(_close_sources, streams)
         live = any(stream.source.live for stream in streams)
         check_mixture(config, [stream.source.live for stream in streams])
+        check_restart(config, live=live)
         policy = choose_policy(config, live=live)
         sheds = [choose_shedding(config, policy, live=stream.source.live) for stream in streams]
         engine = opened("loading the model", lambda: _open_engine(config, live=live))

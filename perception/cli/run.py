@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from perception.cli import INTERRUPTED
+from perception.cli.restart import restart
 from perception.config import RULES, flag_of, load_config
 from perception.terminal import NodeScreen, StatusLine, summary_text
 
@@ -51,7 +52,7 @@ FLAGS = {
     "pair_tolerance": ("S", "several cameras: frames captured so close together are a set (default: 0.02)"),
     "wait_subscribers": ("N", "begin when N subscribers are there"),
     "model": ("FILE", "ONNX model (default: the one that comes with roadcast)"),
-    "engine": ("NAME", "auto, onnxruntime, openvino, recorded or simulated://... (default: auto)"),
+    "engine": ("NAME", "auto, onnxruntime, openvino, tensorrt, recorded or simulated://... (default: auto)"),
     "device": ("auto|cpu|cuda", "where ONNX Runtime computes"),
     "mode": (
         "throughput|latency",
@@ -60,6 +61,7 @@ FLAGS = {
     "threads": ("N", "cores that the engine may use (default: all)"),
     "slots": ("N", "frames between submit and result: throughput against latency"),
     "batch": ("N", "several cameras: frames in one run of the network (default: all on a GPU, one on a CPU)"),
+    "on_engine_failure": ("exit|restart", "cameras: end when the engine fails, or begin anew (default: exit)"),
     "size": ("WxH|PIXELS", "size of the network's input, or its pixel budget (default: the model's)"),
     "min_object_area": ("PIXELS", "smaller things are no objects; on a map of 1024x512 (default: 64)"),
 }
@@ -118,6 +120,8 @@ def run(args: argparse.Namespace) -> int:
             print(json.dumps(found, allow_nan=False), flush=True)
         if summary is not None and summary.error:
             print(f"roadcast: error: {summary.error}", file=sys.stderr)
+        if summary is not None and summary.reason == "engine_error" and config.on_engine_failure == "restart":
+            restart(interrupt)
         if interrupt.is_set() or (summary is not None and summary.threads_left):
             _leave_threads_behind(code)
     return code

@@ -19,7 +19,7 @@ from perception.errors import ConfigError
 
 ENV_PREFIX = "ROADCAST_"
 # Variables of that prefix that are no settings of a node.
-OTHER_VARIABLES = frozenset({"ROADCAST_CONFIG", "ROADCAST_DATA", "ROADCAST_CACHE"})
+OTHER_VARIABLES = frozenset({"ROADCAST_CONFIG", "ROADCAST_DATA", "ROADCAST_CACHE", "ROADCAST_RESTARTS"})
 TRAINING_PREFIX = "ROADCAST_TRAIN_"  # settings of a training run, which a node lets pass
 CAMERA_TABLES = "camera"
 OWN_SETTINGS = frozenset({"source", "stream"})  # of each camera; the others may stand above the tables for all of them

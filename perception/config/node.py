@@ -14,8 +14,10 @@ from perception.sources.source import Pace
 from perception.types import Size
 
 Policy = Literal["wait", "drop_oldest"]
+OnEngineFailure = Literal["exit", "restart"]
 PACES: tuple[Pace, ...] = get_args(Pace)
 POLICIES: tuple[Policy, ...] = get_args(Policy)
+ON_ENGINE_FAILURE: tuple[OnEngineFailure, ...] = get_args(OnEngineFailure)
 MOST_CAMERAS = 64
 
 # Every setting but the table of cameras, in the order of the fields of NodeConfig.
@@ -30,12 +32,13 @@ RULES: Mapping[str, Rule] = {
     "pair_tolerance": number(0, 10),
     "wait_subscribers": whole(0, 1000),
     "model": text("the path of a model file", r".+", optional=True),
-    "engine": text("the name of an engine, such as auto, onnxruntime or openvino", r"\S+"),
+    "engine": text("the name of an engine, such as auto, onnxruntime, openvino or tensorrt", r"\S+"),
     "device": one_of(*DEVICES),
     "mode": one_of(*MODES, optional=True),
     "threads": whole(1, 1024, optional=True),
     "slots": whole(1, 16, optional=True),
     "batch": whole(1, MOST_CAMERAS, optional=True),
+    "on_engine_failure": one_of(*ON_ENGINE_FAILURE),
     "size": size(),
     "min_object_area": whole(1, LARGEST_SIDE**2),
 }
@@ -68,6 +71,7 @@ class NodeConfig(CameraConfig):
     threads: int | None = None  # cores the engine may use; None: all
     slots: int | None = None  # frames between submit and result; None: what suits the mode
     batch: int | None = None  # frames of one set in one run of the network; None: all on a GPU, one on a CPU
+    on_engine_failure: OnEngineFailure = "exit"  # end the process, or begin anew: for cameras
     size: Size | int | None = None  # (w, h) of the network's input, or its pixel budget; None: the model's own
     min_object_area: int = 64  # pixels of a map of 1024x512, scaled to the map at hand; smaller things are no objects
 
