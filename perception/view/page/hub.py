@@ -23,6 +23,7 @@ WINDOW_S = 2.0  # of rates and latencies
 MOST_EVENTS = 200
 LOOK_ROUND_S = 1.5  # for every stream of a node to say its first status
 SLICE_S = 0.1
+TORN_S = 1.0  # how long a whole frame is kept in place of incomplete ones
 
 
 @dataclass(slots=True)
@@ -34,7 +35,7 @@ class StreamState:
     session: bytes = b""
     status: dict[str, Any] = field(default_factory=dict)
     arrivals: deque[tuple[float, float]] = field(default_factory=deque)  # (monotonic s, age ms)
-    received: int = 0
+    shown_s: float = 0.0  # when the newest frame came
     lost: int = 0
     last: dict[str, int] = field(default_factory=dict)  # seq by kind
 
@@ -163,10 +164,13 @@ class Hub:
 
     def _show(self, scene: ReceivedScene) -> None:
         assert self._subscriber is not None
-        state = self.streams[scene.stream]
-        state.newest = scene
-        state.received += 1
-        state.arrivals.append((time.monotonic(), self._subscriber.age_ms(scene)))
+        state, now = self.streams[scene.stream], time.monotonic()
+        before = state.newest
+        state.arrivals.append((now, self._subscriber.age_ms(scene)))
+        # A frame of which something was lost must not make the picture flicker.
+        torn = scene.missing and before is not None and before.complete
+        if not torn or now - state.shown_s > TORN_S:
+            state.newest, state.shown_s = scene, now
 
     def _note(self, stream: str, name: str, detail: str) -> None:
         self.told += 1

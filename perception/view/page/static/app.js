@@ -207,7 +207,7 @@ function push(values, value) {
 
 function takeFigures(stream, figures, silent) {
   const { history, find } = stream;
-  const state = silent ? "silent" : figures.state;
+  const state = silent && !["ended", "failed"].includes(figures.state) ? "silent" : figures.state;
   find(".state").textContent = state;
   find(".state").className = `state ${state}`;
   find(".model").textContent = figures.model;

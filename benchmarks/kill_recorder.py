@@ -1,0 +1,103 @@
+"""kill -9 of a recorder at random moments: does every file open, and how much of the end is missing?
+
+    python benchmarks/kill_recorder.py [--kills 20] [--seed 1] [--source VIDEO] [--engine auto] [--json]
+
+One node publishes in real time; recorder after recorder subscribes to it and is killed after 1 to 8 seconds. Each
+file is read as it was left, repaired, and read once more through its new index. Missing is the time from the last
+frame in the file to the kill; a frame that was published just before it cannot be in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from mcap.reader import SeekingReader
+
+from perception.measure import node
+from perception.recording.index import repair
+from perception.recording.reader import Recording
+
+SHORTEST_S, LONGEST_S = 1.0, 8.0
+ALLOWED_S = 1.0
+START_S = 60.0
+
+
+def main() -> None:
+    """Kill, look, report; exit code 1 where a file does not open or lacks more than its last second."""
+    parser = argparse.ArgumentParser(description="Kill recorders at random moments.")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--source", default="synth://street?seed=1&size=640x360", help="played in real time")
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    dice = random.Random(args.seed)
+    results = []
+    settings = {"engine": args.engine, "policy": "drop_oldest", "pace": "real"}
+    with tempfile.TemporaryDirectory() as folder:
+        endpoint = f"ipc://{folder}/node"
+        with node(args.source, endpoint, 10**9, live=True, settings=settings) as child:
+            for number in range(args.kills):
+                path = Path(folder) / f"{number}.mcap"
+                result = _kill(endpoint, path, dice.uniform(SHORTEST_S, LONGEST_S))
+                results.append(result)
+                path.unlink()
+                if not args.json:
+                    print(
+                        f"{number + 1:>3}  killed after {result['recorded_s']:.2f} s: {result['messages']} messages, "
+                        f"{result['missing_s']:.3f} s missing, {result['indexed']} found by the repaired index",
+                        flush=True,
+                    )
+            child.terminate()
+    worst = max(result["missing_s"] for result in results)
+    whole = sum(result["indexed"] == result["messages"] for result in results)
+    if args.json:
+        print(json.dumps({"seed": args.seed, "source": args.source, "kills": results}))
+    else:
+        print(f"{whole} of {args.kills} files open and repair; at most {worst:.3f} s are missing")
+    sys.exit(int(whole < args.kills or worst > ALLOWED_S))
+
+
+def _kill(endpoint: str, path: Path, after_s: float) -> dict[str, float]:
+    """Record for so long after the first chunk was written, kill, and see what is left."""
+    recorder = subprocess.Popen(
+        [sys.executable, "-m", "perception", "record", endpoint, "-o", str(path), "--timeout", str(START_S)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        empty = 1000  # bytes; the header alone has fewer
+        deadline = time.monotonic() + START_S
+        while (not path.exists() or path.stat().st_size < empty) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(after_s)
+    finally:
+        recorder.kill()
+        killed_ns = time.time_ns()
+        recorder.wait()
+    with Recording(path) as recording:
+        messages = list(recording.messages())
+    last_ns = max((message.header.time.published_ns for message in messages), default=0)
+    repair(path)
+    with path.open("rb") as file:
+        found = sum(
+            channel.message_encoding == "msgpack"
+            for _, channel, _ in SeekingReader(file, validate_crcs=True).iter_messages()
+        )
+    return {
+        "recorded_s": after_s,
+        "messages": len(messages),
+        "missing_s": (killed_ns - last_ns) / 1e9,
+        "indexed": found,
+    }
+
+
+if __name__ == "__main__":
+    main()
