@@ -6,8 +6,9 @@ confidence are added here. The file's metadata is the model card.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -16,36 +17,89 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from perception.errors import ModelError
+from perception.types import Size
 from training.card import ModelCard
 from training.files import write_atomically
 from training.graph_head import add_label_head
+from training.graph_shrink import shrink
 from training.keras_to_onnx import add_keras_model
+from training.models.analysis import logits_stride
 from training.onnx_graph import OPSET, OnnxGraph
+
+if TYPE_CHECKING:
+    from training.precision import Frames
 
 # Below this many values a weight stays f32: nothing to save, and scalars keep their exact value.
 _SMALLEST_HALF_WEIGHT = 64
+_STRIDES = (1, 2, 4, 8)
 
 
-def export_onnx(model: keras.Model, path: Path, card: ModelCard, *, label_stride: int) -> None:
-    """Write ``model`` (u8 frames to logits at half size) as an ONNX file under the graph contract.
+def export_onnx(
+    model: keras.Model,
+    path: Path,
+    card: ModelCard,
+    *,
+    label_stride: int,
+    size: Size | None = None,
+    calibration: Iterable[Frames] = (),
+) -> list[str]:
+    """Write ``model`` (u8 frames to logits) as an ONNX file under the graph contract.
 
-    ``label_stride`` is 2 for maps at half the network's size, 1 for full size. Weights are stored as
-    f16 behind a Cast, which engines fold at load. The file appears whole or not at all.
+    ``label_stride`` is 1 for maps of the network's size, 2 for half of it, and so on. Coarser than the model's
+    logits they are classified from the means of neighbouring logits; finer by two, from their bilinear
+    interpolation. With ``size`` (w, h) the file takes frames of that size alone. The file appears whole or not
+    at all.
+
+    The precision is the card's. With fp32, weights are stored as f16 behind a Cast, which engines fold at load;
+    fp16 and int8 (``training.precision``) need frames at network size for ``calibration``. Returns the names of
+    the nodes that fp16 had to leave in f32.
 
     Raises:
-        ModelError: a layer has no translation, a weight is not finite, or the stride is neither 1 nor 2.
+        ModelError: a layer has no translation, a weight is not finite, or the stride does not suit the model.
         OutputError: the file cannot be written.
     """
-    if label_stride not in (1, 2):
-        raise ModelError(f"Label stride must be 1 or 2, got {label_stride}.")
+    stride = logits_stride(model)
+    if label_stride not in _STRIDES or stride > 2 * label_stride:
+        possible = ", ".join(str(one) for one in _STRIDES if stride <= 2 * one)
+        raise ModelError(f"Label stride must be one of {possible} for logits at stride {stride}, got {label_stride}.")
     graph = OnnxGraph()
     # TensorRT takes u8 inputs only straight into a cast.
     x = graph.add("Transpose", [graph.add("Cast", ["frame"], to=TensorProto.FLOAT)], perm=[0, 3, 1, 2])
+    before = len(graph.nodes)
     logits = add_keras_model(graph, model, x)[0]
-    add_label_head(graph, logits, upsample=label_stride == 1)
-    proto = _assemble(graph, card)
+    if label_stride > stride:
+        logits = shrink(graph, logits, label_stride // stride)
+    network = [node.name for node in graph.nodes[before:]]
+    add_label_head(graph, logits, upsample=label_stride < stride)
+    proto = _assemble(graph, card, halve_weights=card.precision == "fp32")
+    kept: list[str] = []
+    if card.precision != "fp32":
+        # Its library is heavy, and fp32 does without it.
+        from training.precision import to_half, to_int8
+
+        if card.precision == "fp16":
+            proto, kept = to_half(proto, network, calibration)
+        else:
+            proto = to_int8(proto, network, calibration)
+    if size is not None:
+        _fix_size(proto, size, label_stride)
     onnx.checker.check_model(proto, full_check=True)
     write_atomically(path, proto.SerializeToString())
+    return kept
+
+
+def _fix_size(proto: onnx.ModelProto, size: Size, label_stride: int) -> None:
+    """Write frames of ``size``, and the maps that belong to it, into the file."""
+    width, height = size
+    for tensors, (h, w) in (
+        (proto.graph.input, (height, width)),
+        (proto.graph.output, (height // label_stride, width // label_stride)),
+    ):
+        for tensor in tensors:
+            axes = tensor.type.tensor_type.shape.dim
+            axes[1].dim_value, axes[2].dim_value = h, w
+    # What was inferred for frames of any size would contradict it.
+    del proto.graph.value_info[:]
 
 
 def replace_card(path: Path, card: ModelCard) -> None:
@@ -56,11 +110,11 @@ def replace_card(path: Path, card: ModelCard) -> None:
     write_atomically(path, proto.SerializeToString())
 
 
-def _assemble(graph: OnnxGraph, card: ModelCard) -> onnx.ModelProto:
+def _assemble(graph: OnnxGraph, card: ModelCard, *, halve_weights: bool) -> onnx.ModelProto:
     casts, weights = [], []
     for weight in graph.weights:
         values = numpy_helper.to_array(weight)
-        if values.dtype == np.float32 and values.size >= _SMALLEST_HALF_WEIGHT:
+        if halve_weights and values.dtype == np.float32 and values.size >= _SMALLEST_HALF_WEIGHT:
             half = f"{weight.name}.f16"
             weights.append(numpy_helper.from_array(_halved(values, weight.name), half))
             casts.append(

@@ -1,50 +1,47 @@
-"""Compare an exported graph with the Keras model it came from, frame by frame."""
+"""Compare two models frame by frame: a file with the Keras model it came from, or one precision with another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import cv2
-import keras
 import numpy as np
 
-from perception.engines.engine import Engine
+from perception.errors import ConfigError
 from perception.stages.prepare import prepare
-from perception.types import Image
+from perception.types import Image, Size
+from training.answers import Answer
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far two engines agree on the same frames."""
+    """How far two models agree on the same frames."""
 
     frames: int
     label_agreement: float  # share of pixels with the same label
     worst_frame: float  # the same for the worst frame
-    confidence_difference: float  # largest mean absolute difference of a frame, in 1/255
+    confidence_difference: float  # largest mean absolute difference of a frame, in 1/255; NaN where one gives none
 
 
-def compare(model: keras.Model, engine: Engine, images: Iterable[Image]) -> Parity:
-    """Labels and confidence of ``engine`` against those computed from the Keras model's logits.
+def compare(one: Answer, other: Answer, images: Iterable[Image], network_size: Callable[[Size], Size]) -> Parity:
+    """Labels and confidence of two models; ``network_size`` is the rule from a frame's (w, h) to the network's.
 
-    Frames are brought to network size once, so that only the graph is compared.
+    Frames are brought to network size once, so that only the graphs are compared.
+
+    Raises:
+        ConfigError: there are no frames.
+        ModelError: the labels differ in size.
     """
     agreements, differences = [], []
     for image in images:
-        frame = prepare(image, engine.spec.network_size((image.shape[1], image.shape[0])))
-        outputs = engine.submit(frame[None]).result()
-        labels, confidence = _labels_of(model, frame, outputs["labels"].shape[1:])
-        agreements.append(float((labels == outputs["labels"][0]).mean()))
-        differences.append(float(np.abs(confidence - outputs["confidence"][0].astype(np.float32)).mean()))
+        frame = prepare(image, network_size((image.shape[1], image.shape[0])))
+        labels, confidence = other(frame, None)
+        again, confidence_again = one(frame, (labels.shape[0], labels.shape[1]))
+        agreements.append(float((labels == again).mean()))
+        if confidence is None or confidence_again is None:
+            differences.append(float("nan"))
+        else:
+            differences.append(255 * float(np.abs(confidence - confidence_again).mean()))
     if not agreements:
-        raise ValueError("no frames to compare on")
+        raise ConfigError("There are no frames to compare on.")
     return Parity(len(agreements), float(np.mean(agreements)), min(agreements), max(differences))
-
-
-def _labels_of(model: keras.Model, frame: Image, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    logits = np.asarray(keras.ops.convert_to_numpy(model(frame[None], training=False)), np.float32)[0]
-    if logits.shape[:2] != size:
-        logits = cv2.resize(logits, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-    best = logits.max(axis=-1)
-    total = np.exp(logits - best[..., None]).sum(axis=-1)
-    return logits.argmax(axis=-1), 255 / total

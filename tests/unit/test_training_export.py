@@ -21,10 +21,13 @@ from onnx import TensorProto, helper  # noqa: E402
 from perception.engines.contract import read_spec  # noqa: E402
 from perception.engines.open import open_engine  # noqa: E402
 from perception.errors import ConfigError, ModelError, OutputError  # noqa: E402
+from training.answers import engine_answer, keras_answer  # noqa: E402
 from training.card import ModelCard, write_card  # noqa: E402
 from training.export import export_onnx, replace_card  # noqa: E402
 from training.keras_to_onnx import add_keras_model  # noqa: E402
+from training.models.blocks import CropLike, SavedDropout, up_score  # noqa: E402
 from training.models.light_unet import LightUNetWidths, light_unet  # noqa: E402
+from training.models.unpooling import MaxPoolWithPlace, MaxUnpool  # noqa: E402
 from training.onnx_graph import OPSET, OnnxGraph  # noqa: E402
 from training.parity import compare  # noqa: E402
 
@@ -112,6 +115,15 @@ LAYERS: dict[str, Callable[[Any], Any]] = {
     "bilinear": layers.UpSampling2D(2, interpolation="bilinear"),
     "average pool": layers.AveragePooling2D(5, 1, padding="same"),
     "average pool by two": layers.AveragePooling2D(2),
+    "max pool": layers.MaxPooling2D(2),
+    "max pool 3x3": layers.MaxPooling2D(3, 1, padding="same"),
+    "transposed": layers.Conv2DTranspose(4, 2, 2),
+    "transposed, bilinear's size": layers.Conv2DTranspose(4, 8, 4, padding="same", use_bias=False),
+    "transposed, odd, with relu": layers.Conv2DTranspose(4, 3, 2, padding="same", activation="relu"),
+    "cropping": layers.Cropping2D(((1, 2), (0, 3))),
+    "dropout": lambda x: SavedDropout(0.5)(layers.Dropout(0.5)(x)),
+    "crop of an even size": lambda x: CropLike()([x, x]),
+    "pooling and unpooling": lambda x: MaxUnpool()(list(MaxPoolWithPlace()(layers.ReLU()(x)))),
     "global average": lambda x: layers.Add()([x, layers.GlobalAveragePooling2D(keepdims=True)(x)]),
 }
 
@@ -137,6 +149,8 @@ REFUSED: dict[str, Callable[[Any], Any]] = {
     "axis 1": lambda x: layers.Concatenate(axis=1)([x, x]),
     "bicubic": layers.UpSampling2D(2, interpolation="bicubic"),
     "stride 3": layers.Conv2D(4, 3, 3, padding="same"),
+    "beyond the kernel": layers.Conv2DTranspose(4, 2, 3, padding="same"),
+    "output padding": layers.Conv2DTranspose(4, 3, 2, padding="same", output_padding=1),
     "slope": layers.ReLU(negative_slope=0.1),
     "more than once": used_twice,
     "keepdims": layers.GlobalAveragePooling2D(),
@@ -250,11 +264,11 @@ def test_the_head_equals_bilinear_up_sampling_argmax_and_softmax(tmp_path: Path,
 
 def test_parity_says_how_far_they_agree(model: Any, engine: Any) -> None:
     image, mirrored = structured_frames(64, 128)
-    result = compare(model, engine, [image, mirrored])
+    result = compare(keras_answer(model), engine_answer(engine), [image, mirrored], engine.spec.network_size)
     assert result.frames == 2
     assert 0.98 <= result.worst_frame <= result.label_agreement <= 1
     other = randomise(light_unet(LightUNetWidths(16, (16, 16, 8, 8))), seed=4)
-    assert compare(other, engine, [image]).label_agreement < 0.9
+    assert compare(keras_answer(other), engine_answer(engine), [image], engine.spec.network_size).label_agreement < 0.9
 
 
 def test_the_node_reads_the_card_that_was_written(exported: tuple[Path, int]) -> None:
@@ -299,9 +313,48 @@ def test_a_file_that_cannot_be_written_leaves_nothing(model: Any, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
 
 
-def test_an_impossible_stride_is_refused(model: Any, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="1 or 2"):
-        export_onnx(model, tmp_path / "m.onnx", CARD, label_stride=4)
+@pytest.mark.parametrize("stride", [0, 3, 16])
+def test_an_impossible_stride_is_refused(model: Any, tmp_path: Path, stride: int) -> None:
+    with pytest.raises(ModelError, match=f"one of 1, 2, 4, 8 for logits at stride 2, got {stride}"):
+        export_onnx(model, tmp_path / "m.onnx", CARD, label_stride=stride)
+
+
+def test_maps_more_than_twice_as_fine_as_the_logits_are_refused(tmp_path: Path) -> None:
+    frame = keras.Input((None, None, 3), dtype="uint8", name="frame")
+    coarse = layers.AveragePooling2D(2)(layers.AveragePooling2D(2)(layers.Rescaling(1.0)(frame)))
+    with pytest.raises(ModelError, match="one of 2, 4, 8 for logits at stride 4, got 1"):
+        export_onnx(keras.Model(frame, coarse), tmp_path / "m.onnx", CARD, label_stride=1)
+
+
+@pytest.mark.parametrize("label_stride", [1, 2, 4, 8])
+@pytest.mark.parametrize("end", ["transposed", "convolution"])
+def test_coarse_labels_are_those_of_the_mean_logits(tmp_path: Path, end: str, label_stride: int) -> None:
+    """Of a full-size network; a transposed convolution at its end is made smaller instead, where it can be."""
+    frame = keras.Input((None, None, 3), dtype="uint8", name="frame")
+    x = layers.Rescaling(1 / 32, offset=-3.0)(frame)
+    if end == "transposed":
+        x = layers.Conv2D(19, 1)(layers.AveragePooling2D(2)(layers.AveragePooling2D(2)(layers.AveragePooling2D(2)(x))))
+        x = up_score(x, 8, "logits")
+    else:
+        x = layers.Conv2D(19, 1, name="logits")(x)
+    model = keras.Model(frame, x)
+    path = tmp_path / "m.onnx"
+    export_onnx(model, path, CARD, label_stride=label_stride)
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    frames = structured_frames(64, 96)
+    labels, confidence = session.run(["labels", "confidence"], {"frame": frames})
+    logits = run_keras(model, frames)
+    blocks = logits.reshape(2, 64 // label_stride, label_stride, 96 // label_stride, label_stride, 19)
+    means = blocks.mean(axis=(2, 4))
+    assert labels.shape == means.shape[:3]
+    assert (labels == means.argmax(axis=-1)).mean() >= 0.99  # weights are stored in f16
+    exact = 255 / np.exp(means - means.max(axis=-1, keepdims=True)).sum(axis=-1)
+    assert np.abs(confidence - exact).mean() < 1
+    pools = [node.op_type for node in onnx.load(path).graph.node].count("AveragePool")
+    if end == "transposed":
+        assert pools == (3 if label_stride < 8 else 4)  # the model's own three
+    else:
+        assert pools == (0 if label_stride == 1 else 1)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
