@@ -25,6 +25,8 @@ Weights = dict[str, npt.NDArray[Any]]  # "block1_conv1/kernel", "fc1/bias", ...
 FULL = (64, 128, 256, 512, 512)  # channels of the five blocks
 DEPTHS = (2, 2, 3, 3, 3)
 _MEAN = (103.939, 116.779, 123.68)  # blue, green, red
+# VGG-16's dense layers, the convolutions they become, and those kernels' shapes.
+HEAD = (("fc1", "fc6_conv", (7, 7, 512, 4096)), ("fc2", "fc7_conv", (1, 1, 4096, 4096)))
 IMAGENET = Path("imagenet")  # in place of a file: whatever keras.applications fetches
 
 
@@ -58,8 +60,9 @@ def load_vgg16(model: keras.Model, path: Path) -> None:
         for name in _names():
             _fill(model, f"encoder_{name.replace('_conv', '_')}_conv", found[f"{name}/kernel"], found[f"{name}/bias"])
     except ValueError as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
         raise ModelError(
-            f"The weights in {path} do not fit this network: {error}. VGG-16 fits the width large alone."
+            f"The weights in {path} do not fit this network: {reason}. VGG-16 fits the width large alone."
         ) from None
     _fill_head(model, found)
 
@@ -75,7 +78,7 @@ def _fill(model: keras.Model, name: str, kernel: npt.NDArray[Any], bias: npt.NDA
 
 def _fill_head(model: keras.Model, found: Weights) -> None:
     """fc1, fc2 -> fc6, fc7 (Long et al., section 3.1), if the file has them and the network has their size."""
-    for dense, ours, shape in (("fc1", "fc6_conv", (7, 7, 512, 4096)), ("fc2", "fc7_conv", (1, 1, 4096, 4096))):
+    for dense, ours, shape in HEAD:
         kernel = found.get(f"{dense}/kernel")
         layer = next((layer for layer in model.layers if layer.name == ours), None)
         if kernel is not None and layer is not None and tuple(layer.kernel.shape) == shape:
