@@ -93,7 +93,8 @@ def test_the_gpu_resizes_as_opencv_does(model, source):
 @pytest.mark.parametrize(
     ("source", "target"), [((1280, 720), (576, 320)), ((1920, 1080), (640, 360)), ((64, 36), (576, 320))]
 )
-def test_the_kernels_give_opencvs_bytes(gpu, source, target):
+@pytest.mark.usefixtures("gpu")
+def test_the_kernels_give_opencvs_bytes(source, target):
     device = Cuda()
     stream, done = device.stream(), device.event()
     plan, frame = plan_resize(source, target), frames(5, 1, source)[0]
@@ -132,7 +133,8 @@ def test_memory_of_the_gpu_does_not_grow(model):
     engine.close()
 
 
-def test_verify_measures_and_a_node_accepts(library, gpu, tmp_path, monkeypatch, capsys):
+@pytest.mark.usefixtures("library")
+def test_verify_measures_and_a_node_accepts(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ROADCAST_CACHE", str(tmp_path / "cache"))
     model = tiny_model.write_model(tmp_path / "tiny.onnx", scale=2)
     assert main(["engine", "build", str(model)]) == 0

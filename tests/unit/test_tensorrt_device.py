@@ -1,4 +1,4 @@
-"""Every call into CUDA on a machine without a GPU: cuda-python takes what it is given, and its refusal is one sentence."""
+"""Every call into CUDA without a GPU: cuda-python takes what it is given, and its refusal is one sentence."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def device() -> Cuda:
     return found
 
 
-def test_no_gpu_is_one_sentence(device):
+@pytest.mark.usefixtures("device")
+def test_no_gpu_is_one_sentence():
     with pytest.raises(EngineUnavailable, match="No NVIDIA GPU can be used here: CUDA driver version is insufficient"):
         find_gpu()
 
