@@ -3,8 +3,8 @@
     python benchmarks/kill_recorder.py [--kills 20] [--seed 1] [--source VIDEO] [--engine auto] [--json]
 
 One node publishes in real time; recorder after recorder subscribes to it and is killed after 1 to 8 seconds. Each
-file is read as it was left, repaired, and read once more through its new index. Missing is the time from the last
-frame in the file to the kill; a frame that was published just before it cannot be in it.
+file is read as it was left, repaired, and read once more through its new index. A subscriber beside the recorder knows
+what was published: missing is the time from the first label map that is not in the file to the kill.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 from mcap.reader import SeekingReader
 
+from perception.client import Subscriber
+from perception.errors import Timeout
 from perception.measure import node
 from perception.recording.index import repair
 from perception.recording.reader import Recording
@@ -41,12 +44,16 @@ def main() -> None:
     dice = random.Random(args.seed)
     results = []
     settings = {"engine": args.engine, "policy": "drop_oldest", "pace": "real"}
+    published: dict[int, int] = {}
+    stop = threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         endpoint = f"ipc://{folder}/node"
+        witness = threading.Thread(target=_watch, args=(endpoint, published, stop))
+        witness.start()
         with node(args.source, endpoint, 10**9, live=True, settings=settings) as child:
             for number in range(args.kills):
                 path = Path(folder) / f"{number}.mcap"
-                result = _kill(endpoint, path, dice.uniform(SHORTEST_S, LONGEST_S))
+                result = _kill(endpoint, path, dice.uniform(SHORTEST_S, LONGEST_S), published)
                 results.append(result)
                 path.unlink()
                 if not args.json:
@@ -55,6 +62,8 @@ def main() -> None:
                         f"{result['missing_s']:.3f} s missing, {result['indexed']} found by the repaired index",
                         flush=True,
                     )
+            stop.set()
+            witness.join()
             child.terminate()
     worst = max(result["missing_s"] for result in results)
     whole = sum(result["indexed"] == result["messages"] for result in results)
@@ -65,7 +74,19 @@ def main() -> None:
     sys.exit(int(whole < args.kills or worst > ALLOWED_S))
 
 
-def _kill(endpoint: str, path: Path, after_s: float) -> dict[str, float]:
+def _watch(endpoint: str, published: dict[int, int], stop: threading.Event) -> None:
+    """Keep when each label map was published, Unix nanoseconds by seq."""
+    with Subscriber(endpoint, kinds=("labels",), timeout=0.5) as subscriber:
+        while not stop.is_set():
+            try:
+                message = subscriber.receive()
+            except Timeout:
+                continue
+            if message.kind == "labels":
+                published[message.header.seq] = message.header.time.published_ns
+
+
+def _kill(endpoint: str, path: Path, after_s: float, published: dict[int, int]) -> dict[str, float]:
     """Record for so long after the first chunk was written, kill, and see what is left."""
     recorder = subprocess.Popen(
         [sys.executable, "-m", "perception", "record", endpoint, "-o", str(path), "--timeout", str(START_S)],
@@ -84,7 +105,8 @@ def _kill(endpoint: str, path: Path, after_s: float) -> dict[str, float]:
         recorder.wait()
     with Recording(path) as recording:
         messages = list(recording.messages())
-    last_ns = max((message.header.time.published_ns for message in messages), default=0)
+    last = max((message.header.seq for message in messages if message.kind == "labels"), default=-1)
+    absent_ns = [at for seq, at in published.copy().items() if seq > last and at < killed_ns]
     repair(path)
     with path.open("rb") as file:
         found = sum(
@@ -94,7 +116,7 @@ def _kill(endpoint: str, path: Path, after_s: float) -> dict[str, float]:
     return {
         "recorded_s": after_s,
         "messages": len(messages),
-        "missing_s": (killed_ns - last_ns) / 1e9,
+        "missing_s": (killed_ns - min(absent_ns, default=killed_ns)) / 1e9,
         "indexed": found,
     }
 
