@@ -12,6 +12,8 @@ from perception.classes import CITYSCAPES, ClassTable
 from perception.errors import ConfigError
 from training.files import write_atomically
 
+PRECISIONS = ("fp32", "fp16", "int8")
+
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
@@ -33,6 +35,8 @@ class ModelCard:
     def __post_init__(self) -> None:
         if not self.id.strip():
             raise ConfigError("A model card needs an id.")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"The precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
         if self.multiple < 1 or self.pixels < self.multiple**2:
             raise ConfigError(f"The pixel budget must be at least {self.multiple**2}, got {self.pixels}.")
 

@@ -110,6 +110,7 @@ def _scores(lines: Sequence[Mapping[str, Any]]) -> str:
             f"<tr><td>{escape(name)}</td><td class=n>{iou:.3f}</td>"
             f'<td><div class="bar"><i style="width:{100 * iou:.1f}%"></i></div></td></tr>'
             for name, iou in value.items()
+            if iou is not None
         )
         tables.append(f"<div><h2>{escape(key)} by class</h2><table>{rows}</table></div>")
     return f'<div class="columns">{"".join(tables)}</div>' if tables else ""

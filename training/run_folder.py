@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from perception.errors import ConfigError, ModelError, OutputError
 from training.files import write_atomically
@@ -18,6 +18,7 @@ from training.settings import FitConfig
 
 # Settings that change how a run is done, not what comes out.
 _FREE = ("out", "workers", "evaluate_every", "tensorboard")
+HDF5_OVERHEAD = 2048  # bytes that a variable takes beside its values, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ class RunFolder:
         """
         before = self._checkpoint().get("weights")
         name = f"checkpoint-{epoch}.weights.h5"
-        _write_by(lambda path: model.save_weights(path, overwrite=True), "part.weights.h5", self.path / name)
+        state = [*model.variables, *model.optimizer.variables]
+        _write_by(lambda path: model.save_weights(path, overwrite=True), "part.weights.h5", self.path / name, state)
         write_atomically(self.path / "checkpoint.json", json.dumps({"epoch": epoch, "weights": name}))
         if before not in (None, name):
             (self.path / before).unlink(missing_ok=True)
@@ -102,7 +104,7 @@ class RunFolder:
     def save_model(self, model: keras.Model) -> Path:
         """Write ``model.keras`` and return its path. Raises OutputError."""
         path = self.path / "model.keras"
-        _write_by(model.save, "part.keras", path)
+        _write_by(model.save, "part.keras", path, model.variables)
         return path
 
     def _checkpoint(self) -> dict[str, Any]:
@@ -118,22 +120,24 @@ class RunFolder:
         return content
 
 
-def _write_by(save: Callable[[Path], object], temporary_name: str, path: Path) -> None:
-    """Let a library write a file under a temporary name, then rename it."""
+def _write_by(save: Callable[[Path], object], temporary_name: str, path: Path, state: Sequence[Any]) -> None:
+    """Let a library write a file of these variables under a temporary name, then rename it."""
     temporary = path.with_name(temporary_name)
     try:
+        _reserve(temporary, sum(int(np.prod(v.shape)) * np.dtype(v.dtype).itemsize + HDF5_OVERHEAD for v in state))
         save(temporary)
         temporary.replace(path)
-    except (OSError, RuntimeError, ValueError) as error:  # HDF5 reports a full disk as any of these
+    except OSError as error:
         temporary.unlink(missing_ok=True)
-        code = getattr(error, "errno", None)
-        reason = os.strerror(code) if code else _hdf5_reason(str(error))
+        reason = os.strerror(error.errno) if error.errno else str(error).partition("\n")[0]
         raise OutputError(
             f"Cannot write {path}: {reason}. What was saved before stays; free space and go on."
         ) from None
 
 
-def _hdf5_reason(text: str) -> str:
-    """The cause in the many words of HDF5."""
-    known = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
-    return next((os.strerror(code) for code in known if os.strerror(code) in text), text.partition("\n")[0])
+def _reserve(path: Path, size: int) -> None:
+    """Raise OSError where ``size`` bytes do not fit: HDF5 itself meets a full disk with a row of tracebacks."""
+    if not hasattr(os, "posix_fallocate"):  # macOS, Windows
+        return
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)

@@ -6,7 +6,6 @@ missing library are answered at once.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from perception import __version__
@@ -15,18 +14,17 @@ from perception.cli.command import Parser, dispatch
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on stderr
     return dispatch(make_parser, argv)
 
 
 def make_parser() -> Parser:
     """The parser of all commands; each command's module adds its own."""
     from training import synth
-    from training.cli import evaluate, export, fit, parity, report
+    from training.cli import evaluate, export, fit, parity, pseudo_label, report, wrap
 
     parser = Parser(prog="roadcast-train", description="Train, measure and export models for roadcast.")
     parser.add_argument("--version", action="version", version=f"roadcast {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (fit, report, evaluate, export, parity, synth):
+    for command in (fit, report, evaluate, export, wrap, parity, pseudo_label, synth):
         command.add_parser(commands)
     return parser

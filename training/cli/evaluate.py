@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.cli.quiet import load_keras
 from training.cli.texts import read_pixels, score_name
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _predictor(args: argparse.Namespace) -> Iterator[Predictor]:
+    load_keras()
     from training.evaluate import DEFAULT_PIXELS, engine_predictor, keras_predictor
 
     if args.model.suffix == ".onnx":

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import shlex
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perception.errors import ConfigError
+from training.cli.quiet import load_keras
 from training.cli.texts import read_pixels, score_name
+
+if TYPE_CHECKING:
+    from training.data.datasets import Pair
+    from training.precision import Frames
+
+CALIBRATION_FRAMES = 32
 
 
 def add_parser(commands: Any) -> None:
@@ -22,9 +30,20 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL.keras")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT.onnx")
     parser.add_argument("--id", required=True, help="name of the model, for headers and cards")
-    parser.add_argument("--pixels", type=read_pixels, required=True, help="default pixel budget of the network's input")
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--pixels", type=read_pixels, help="take frames of any size; by default of about so many pixels")
+    size.add_argument("--size", type=_size, metavar="WxH", help="take frames of this size alone")
     parser.add_argument(
-        "--label-stride", type=int, choices=(1, 2), default=2, help="network pixels per label (default 2)"
+        "--label-stride", type=int, choices=(1, 2, 4, 8), default=2, help="network pixels per label (default 2)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "int8"),
+        default="fp32",
+        help="of weights and arithmetic (default fp32, for which engines choose for themselves)",
+    )
+    parser.add_argument(
+        "--calibrate", metavar="KIND:DIR[:SPLIT]", help="frames whose values decide about fp16 and int8: training data"
     )
     parser.add_argument(
         "--fact", action="append", default=[], metavar="KEY=TEXT", help="a line of the card: data, licence ..."
@@ -40,9 +59,15 @@ def run(args: argparse.Namespace) -> int:
     facts: dict[str, object] = dict(_fact(text) for text in args.fact)
     if args.out.suffix != ".onnx":
         raise ConfigError(f"The file to write must end in .onnx, got {args.out}.")
+    if args.precision != "fp32" and args.calibrate is None:
+        raise ConfigError(
+            f"--precision {args.precision} needs frames to measure on: give --calibrate KIND:DIR[:SPLIT]."
+        )
     from training.data.datasets import open_dataset
 
     held_out = {text: open_dataset(text) for text in args.score}
+    shown = _spread(open_dataset(args.calibrate)) if args.calibrate and args.precision != "fp32" else []
+    load_keras()
     from perception.engines.open import open_engine
     from training.card import ModelCard, write_card
     from training.evaluate import engine_predictor, evaluate
@@ -51,8 +76,12 @@ def run(args: argparse.Namespace) -> int:
 
     model = load_model(args.model)
     facts |= {"date": time.strftime("%Y-%m-%d"), "export": _export_command(args)}
-    card = ModelCard(args.id, args.pixels, facts=facts)
-    export_onnx(model, args.out, card, label_stride=args.label_stride)
+    pixels = args.pixels or args.size[0] * args.size[1]
+    card = ModelCard(args.id, pixels, precision=args.precision, facts=facts)
+    frames = (_network_frame(pair, args.size, pixels) for pair in shown)
+    kept = export_onnx(model, args.out, card, label_stride=args.label_stride, size=args.size, calibration=frames)
+    if kept:
+        print(f"kept in fp32, because their values came near the limit of fp16: {', '.join(kept)}")
     with closing(open_engine("onnxruntime", args.out, mode="latency")) as engine:
         scores = {score_name(t): evaluate(engine_predictor(engine), p).to_json() for t, p in held_out.items()}
     if scores:
@@ -60,6 +89,28 @@ def run(args: argparse.Namespace) -> int:
         replace_card(args.out, card)
     print(f"wrote {args.out} and {write_card(card, args.out)}")
     return 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found or any(int(side) < 32 or int(side) % 32 for side in found.groups()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT with sides in multiples of 32")
+    return int(found.group(1)), int(found.group(2))
+
+
+def _spread(pairs: list[Pair]) -> list[Pair]:
+    """At most ``CALIBRATION_FRAMES``, evenly spread."""
+    count = min(CALIBRATION_FRAMES, len(pairs))
+    return [pairs[i * len(pairs) // count] for i in range(count)]
+
+
+def _network_frame(pair: Pair, size: tuple[int, int] | None, pixels: int) -> Frames:
+    from perception.geometry import fit_size
+    from perception.stages.prepare import prepare
+    from training.data.datasets import read_pair
+
+    image = read_pair(pair)[0]
+    return prepare(image, size or fit_size((image.shape[1], image.shape[0]), pixels))[None]
 
 
 def _fact(text: str) -> tuple[str, str]:
@@ -71,6 +122,9 @@ def _fact(text: str) -> tuple[str, str]:
 
 def _export_command(args: argparse.Namespace) -> str:
     """The command as it stands on the card: without facts, which are there already, and without folders."""
-    options = {"-o": args.out.name, "--id": args.id, "--pixels": args.pixels, "--label-stride": args.label_stride}
+    size = ("--pixels", args.pixels) if args.size is None else ("--size", f"{args.size[0]}x{args.size[1]}")
+    options = {"-o": args.out.name, "--id": args.id, size[0]: size[1], "--label-stride": args.label_stride}
+    if args.precision != "fp32":
+        options |= {"--precision": args.precision, "--calibrate": score_name(args.calibrate)}
     words = ["roadcast-train", "export", args.model.name, *(str(w) for option in options.items() for w in option)]
     return shlex.join([*words, *(w for text in args.score for w in ("--score", score_name(text)))])

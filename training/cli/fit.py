@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from perception.config.layers import flag_of
+from training.cli.quiet import load_keras
 from training.cli.texts import score_name
 from training.recipe import load_settings
 from training.settings import RULES
@@ -34,9 +35,13 @@ FLAGS = {
     "decay": ("X", "weight decay (default: 0.05)"),
     "ema": ("X", "momentum of the averaged weights, which are scored and saved (default: 0.998)"),
     "hard_share": ("X", "share of the pixels, the hardest, that are learnt from (default: 0.35)"),
+    "cross_entropy": ("X", "weight of the cross-entropy (default: 1)"),
     "dice": ("X", "weight of the Dice term (default: 0.2)"),
     "lovasz": ("X", "weight of the Lovasz term (default: 0)"),
-    "weight_power": ("X", "class weights are the inverse frequency to this power (default: 0.25)"),
+    "weighting": ("NAME", f"class weights: {RULES['weighting'].wanted} (default: power)"),
+    "weight_power": ("X", "with power, class weights are the inverse frequency to this power (default: 0.25)"),
+    "border": ("X", "weight of pixels between objects that stand close together (default: 0)"),
+    "border_sigma": ("PIXELS", "how far that reaches (default: 5)"),
     "teacher": ("MODEL.keras", "a model whose answers are learnt as well"),
     "teacher_weight": ("X", "weight of that term (default: 1)"),
     "temperature": ("X", "by which logits are divided for it (default: 2)"),
@@ -77,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
     mixture = open_mixture(config.data)
     held_out = {score_name(text): open_dataset(text) for text in config.score}
+    load_keras()
     from training.album import Album
     from training.evaluate import SCORE_PIXELS, evaluate, keras_predictor
     from training.fit import fit
