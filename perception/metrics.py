@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from perception.types import Latency
 
@@ -169,3 +170,14 @@ def _status_mb(field: str, pid: int | None) -> float | None:
         return None
     found = [line.split() for line in lines if line.startswith(f"{field}:")]
     return int(found[0][1]) * 1024 / 1e6 if found else None
+
+
+def rounded(value: Any, digits: int) -> Any:
+    """Plain values as JSON knows them: every float with so many digits behind the point, tuples as lists."""
+    if isinstance(value, float):
+        return round(value, digits)
+    if isinstance(value, Mapping):
+        return {key: rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(item, digits) for item in value]
+    return value

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from perception.ledger import LedgerEntry
-from perception.metrics import Quantiles
+from perception.metrics import Quantiles, rounded
 from perception.publisher import State
 from perception.types import Size
 
@@ -91,15 +91,5 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         """The summary as JSON knows values, durations rounded to microseconds."""
-        rounded: dict[str, Any] = _rounded(asdict(self))
-        return rounded
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, 3)
-    if isinstance(value, Mapping):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_rounded(item) for item in value]
-    return value
+        values: dict[str, Any] = rounded(asdict(self), 3)
+        return values

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from perception.errors import RequestError, SourceError
+from perception.metrics import rounded
 from perception.view.files import save_bytes
 
 SCHEMA = "roadcast-bench"
@@ -40,18 +41,8 @@ def look_up(figures: Figures, path: str) -> float | None:
 
 
 def to_text(result: Mapping[str, Any]) -> str:
-    """The result as JSON; durations to a nanosecond, for what a clock gives beyond that is chance."""
-    return json.dumps(_rounded(result), indent=1, allow_nan=False) + "\n"
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, 6)
-    if isinstance(value, Mapping):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_rounded(item) for item in value]
-    return value
+    """The result as JSON, figures to a millionth: what lies behind that is chance."""
+    return json.dumps(rounded(result, 6), indent=1, allow_nan=False) + "\n"
 
 
 def write(path: Path, result: Mapping[str, Any]) -> None:

@@ -20,8 +20,8 @@ def table(result: Mapping[str, Any]) -> str:
     """The medians of all rounds, with the spread of what matters most."""
     node = result["medians"][NODE]
     parts = [_heading(result), _contestants(result), _times(node), _facts(result, node)]
-    parts += [f"warning: {warning}" for warning in result["load"]["warnings"]]
-    return "\n\n".join(parts)
+    parts.append("\n".join(f"warning: {warning}" for warning in result["load"]["warnings"]))
+    return "\n\n".join(part for part in parts if part)
 
 
 def _heading(result: Mapping[str, Any]) -> str:

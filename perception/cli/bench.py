@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     from perception.bench.table import table
     from perception.config import load_config
     from perception.terminal import StatusLine
-    from perception.view.files import check_folder
+    from perception.view.files import check_folder, temporary_beside
 
     given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     pace = "max" if args.rate is None else "real"
@@ -94,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     rounds = _whole("--rounds", args.rounds, 1)
     if args.out:
         check_folder(Path(args.out))
+        temporary_beside(Path(args.out)).unlink()  # a folder that may not be written to is told now, not in minutes
     command = "roadcast bench " + " ".join(_without_folder(word) for word in sys.argv[2:])
     wish = Wish(source=args.source, config=config, frames=frames, rounds=rounds, command=command.strip())
     line = StatusLine(sys.stderr)
@@ -105,9 +106,9 @@ def run(args: argparse.Namespace) -> int:
             return INTERRUPTED
         finally:
             line.clear()
-        if args.out:
-            write(Path(args.out), result)
-    print(to_text(result).rstrip() if args.json else table(result))
+    print(to_text(result).rstrip() if args.json else table(result), flush=True)  # seen even if the file then fails
+    if args.out:
+        write(Path(args.out), result)
     return 0
 
 
