@@ -8,11 +8,10 @@ a thread each                                                                   
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TypeVar
 
 import numpy as np
@@ -27,19 +26,19 @@ from perception.choices import (
     choose_policy,
     choose_shedding,
 )
-from perception.config import CameraConfig, NodeConfig, Policy
+from perception.config import NodeConfig, Policy
 from perception.engines.engine import Engine, Pending, ResizingEngine
 from perception.engines.open import open_engine
 from perception.errors import EngineError, SourceError
 from perception.ledger import Ledger
 from perception.pipeline import Stop, Stopped, in_thread, threaded
 from perception.publisher import Publisher, StreamInfo
-from perception.sources import News, Patience, Source, open_source
+from perception.sources import Source
 from perception.stages.digest import digests
 from perception.stages.objects import objects
 from perception.stages.segment import Sets, segment_sets
-from perception.stages.void import VoidMask, void
-from perception.stream import Stream
+from perception.stages.void import void
+from perception.stream import Stream, close_streams, open_streams
 from perception.types import Scene, Size
 from perception.wire.endpoint import check_bindable
 
@@ -73,7 +72,7 @@ class Node:
         Frames that are still in flight are dropped as ``shutdown``. May be called twice.
         """
         self.stop.set()
-        _close_sources(self.streams.values())
+        close_streams(self.streams.values())
         _close_engine(self.engine, self.stop)  # this releases stages that wait for it
         self.scenes.close()
         left = self.stop.join()
@@ -109,8 +108,8 @@ def build(
         return in_thread(call, stop=stop, name=what, idle=idle)
 
     with ExitStack() as parts:
-        streams = opened("opening the source", lambda: _open_streams(config))
-        parts.callback(_close_sources, streams)
+        streams = opened("opening the source", lambda: open_streams(config))
+        parts.callback(close_streams, streams)
         live = any(stream.source.live for stream in streams)
         check_mixture(config, [stream.source.live for stream in streams])
         check_restart(config, live=live)
@@ -185,45 +184,6 @@ def _accounted(stage: Callable[[Sets], Iterator[Scene]], sets: Sets, ledgers: Ma
 def computes(publisher: Publisher) -> bool:
     """Whether anybody wants what an engine computes."""
     return bool(publisher.wanted & COMPUTED_KINDS)
-
-
-def _open_streams(config: NodeConfig) -> list[Stream]:
-    streams: list[Stream] = []
-    try:
-        for camera in config.cameras:
-            streams.append(_open_stream(camera, config))
-    except BaseException:
-        _close_sources(streams)
-        raise
-    return streams
-
-
-def _open_stream(camera: CameraConfig, config: NodeConfig) -> Stream:
-    news: SimpleQueue[News] = SimpleQueue()
-    patience = Patience(
-        open_s=camera.open_timeout,
-        stall_s=camera.stall_timeout,
-        give_up_s=camera.give_up,
-        wait_for_first=camera.wait_for_camera is not False,
-        longest_pause_s=camera.retry_pause,
-    )
-    mask = VoidMask(camera)
-    source = open_source(
-        camera.source,
-        stream=camera.stream,
-        pace=config.pace,
-        rate=config.rate,
-        patience=patience,
-        wait_for_device=camera.wait_for_camera is True,
-        transport=camera.transport,
-        tell=news.put,
-    )
-    return Stream(camera, source, mask, news)
-
-
-def _close_sources(streams: Iterable[Stream]) -> None:
-    for stream in streams:
-        stream.source.close()
 
 
 def _open_engine(config: NodeConfig, *, live: bool) -> Engine:

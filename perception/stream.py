@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from queue import Empty, SimpleQueue
 
-from perception.config import CameraConfig
+from perception.config import CameraConfig, NodeConfig
 from perception.errors import SourceError
 from perception.ledger import Ledger
 from perception.metrics import Meter
-from perception.sources import Source
-from perception.sources.source import News
+from perception.sources import News, Patience, Source, open_source
 from perception.stages.void import VoidMask
 from perception.summary import Reason
 from perception.types import Latency, Scene, Size
@@ -30,7 +29,7 @@ class Stream:
         self.source = source
         self.mask = mask
         self.ledger = Ledger()
-        self.finished = False  # whether no more frames will come
+        self.finished = False  # whether the source came to its end, and was not only closed
         self.error: SourceError | None = None  # what ended it, if it did not end well
         self.reason: Reason | None = None  # why it ended; None before
         self.away: str | None = None  # why the camera is away just now
@@ -54,8 +53,7 @@ class Stream:
                 back_ns = time.monotonic_ns()
         except SourceError as error:
             self.error = error
-        finally:
-            self.finished = True
+        self.finished = True
 
     def hear(self) -> Iterator[News]:
         """What happened to the camera since the last call."""
@@ -74,3 +72,49 @@ class Stream:
     def drop_stale(self, scene: Scene) -> None:
         """Count a frame that gave way to a newer one."""
         self.ledger.drop(scene.frame.number, "stale")
+
+
+def open_streams(config: NodeConfig) -> list[Stream]:
+    """Open every source; cameras connect when their frames are first asked for.
+
+    Raises:
+        RequestError: there is no such source, or its settings are impossible.
+        SourceError: a recording cannot be read.
+    """
+    streams: list[Stream] = []
+    try:
+        for camera in config.cameras:
+            streams.append(_open_stream(camera, config))
+    except BaseException:
+        close_streams(streams)
+        raise
+    return streams
+
+
+def close_streams(streams: Iterable[Stream]) -> None:
+    """Close every source. May be called twice, and from any thread."""
+    for stream in streams:
+        stream.source.close()
+
+
+def _open_stream(camera: CameraConfig, config: NodeConfig) -> Stream:
+    mask = VoidMask(camera)
+    news: SimpleQueue[News] = SimpleQueue()
+    patience = Patience(
+        open_s=camera.open_timeout,
+        stall_s=camera.stall_timeout,
+        give_up_s=camera.give_up,
+        wait_for_first=camera.wait_for_camera is not False,
+        longest_pause_s=camera.retry_pause,
+    )
+    source = open_source(
+        camera.source,
+        stream=camera.stream,
+        pace=config.pace,
+        rate=config.rate,
+        patience=patience,
+        wait_for_device=camera.wait_for_camera is True,
+        transport=camera.transport,
+        tell=news.put,
+    )
+    return Stream(camera, source, mask, news)

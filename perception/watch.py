@@ -57,7 +57,9 @@ class Watch:
     def settle(self, reason: Reason) -> None:
         """Note why each stream ends, now that the node does for this reason; before anything is closed for that."""
         for stream in self.node.streams.values() if self.node else ():
-            stream.reason = self.reason_of(stream) or reason
+            own = self.reason_of(stream)
+            ended = own == "source_error" or not stream.ledger.in_flight
+            stream.reason = own if own is not None and ended else reason
 
     def end(self, stream: Stream, channel: Channel, *, error: str | None = None) -> None:
         """Tell the end of a stream; ``error`` is that of the node, where it was no fault of the stream's own."""
@@ -106,5 +108,5 @@ class Watch:
             computes=computes(node.publisher) if node else False,
             publish=node.publisher.endpoint if node else "",
             engine_reason=node.engine.reason if node else "",
-            away={stream.name: stream.away for stream in streams if stream.away and not stream.finished},
+            away={stream.name: stream.away for stream in streams if stream.away},
         )

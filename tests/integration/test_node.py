@@ -14,6 +14,7 @@ import pytest
 from clips import clip, steady
 
 import perception.node
+import perception.stream
 from perception.client import Subscriber
 from perception.config import NodeConfig
 from perception.engines.engine import Batch, Engine, ModelSpec, Outputs, Pending
@@ -266,7 +267,7 @@ class FakeSource:
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch) -> Callable[[Source], None]:
     """Give the nodes of this test that source."""
-    return lambda made: monkeypatch.setattr(perception.node, "open_source", lambda *_args, **_kwargs: made)
+    return lambda made: monkeypatch.setattr(perception.stream, "open_source", lambda *_args, **_kwargs: made)
 
 
 @pytest.mark.usefixtures("engine")
@@ -378,7 +379,7 @@ def test_an_interruption_while_parts_are_opened_ends_at_once(
         release.wait(60)
 
     engine(recorded())
-    attribute = {"opening the source": "open_source", "loading the model": "open_engine"}.get(when, "_warm_up")
+    attribute = {"opening the source": "open_streams", "loading the model": "open_engine"}.get(when, "_warm_up")
     monkeypatch.setattr(perception.node, attribute, hang)
     started = time.monotonic()
     assert run(NodeConfig(source=film, publish=endpoint), interrupt=interrupt) is None
