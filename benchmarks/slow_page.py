@@ -3,8 +3,8 @@
     python benchmarks/slow_page.py [--kbit 0,2000,500] [--seconds 20] [--source VIDEO] [--engine auto]
 
 One node publishes in real time; ``roadcast view`` serves its page. A client that behaves as the page does, asking
-for the next frame when it has the last, is connected through a relay that passes so many kilobits a second (0: as they come),
-with 50 ms each way. A subscriber beside it counts what the node sends, and dates the frames.
+for the next frame when it has the last, is connected through a relay that passes so many kilobits a second (0: as
+they come), with 50 ms each way. A subscriber beside it counts what the node sends, and dates the frames.
 """
 
 from __future__ import annotations
