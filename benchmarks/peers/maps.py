@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,7 +57,11 @@ def _model(size: tuple[int, int], video: Path | None) -> Iterator[Maps]:
         raise SystemExit("Maps of the model need real frames: give --video CLIP.mp4.")
     session = onnxruntime.InferenceSession(str(Path(perception.__file__).parent / "models" / "default.onnx"))
     capture = cv2.VideoCapture(str(video))
-    frames = iter(lambda: capture.read()[1], None)
-    for frame in itertools.islice(frames, 0, 5 * COUNT, 5):
+    for number in range(5 * COUNT):
+        read, frame = capture.read()
+        if not read:
+            raise SystemExit(f"{video} has {number} frames; {5 * COUNT} are needed.")
+        if number % 5:
+            continue
         labels = session.run(["labels"], {"frame": cv2.resize(frame, size, interpolation=cv2.INTER_AREA)[None]})[0][0]
         yield cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
