@@ -1,7 +1,7 @@
 # make demo [SOURCE=my.mp4]   set up, run the node on a street (or your video), write an annotated video
 # make test                   set up, run every test
 # make check                  ruff, formatting, mypy --strict
-# make bench                  the benchmarks of benchmarks/README.md
+# make bench [SOURCE=my.mp4]  measure the node against what bounds it
 # make constraints            renew constraints.txt from the newest versions that fit
 
 PYTHON ?= python3
@@ -24,7 +24,7 @@ check: $(VENV)/dev.ready
 	$(BIN)/mypy
 
 bench: $(VENV)/node.ready
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/roadcast bench $(SOURCE)
 
 # A stamp is written only after an installation that went through, so a broken one is done again.
 $(VENV)/node.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
