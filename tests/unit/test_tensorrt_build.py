@@ -256,3 +256,16 @@ Name: s, LayerType: signal, Inputs: [], Constants: [], Outputs: [], TacticName: 
 )
 def test_one_plain_reason(messages, reason):
     assert plain_reason(messages) == reason
+
+
+def test_unsigned_quantisation_says_what_is_wanted(library, tmp_path):
+    scale, zero = numpy_helper.from_array(np.float32(1.0), "scale"), numpy_helper.from_array(np.uint8(3), "zero")
+    nodes = [
+        helper.make_node("Cast", ["frame"], ["x"], to=TensorProto.FLOAT),
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"], name="quantise"),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"], name="dequantise"),
+        helper.make_node("ReduceMax", ["y"], ["z"], axes=[3], keepdims=0),
+        helper.make_node("Cast", ["z"], ["labels"], to=TensorProto.UINT8),
+    ]
+    with pytest.raises(ModelError, match="int8 only signed, with zero point 0"):
+        build_plan(library, _save(tmp_path / "q.onnx", nodes, [scale, zero]), Recipe("sm89", SHAPES))

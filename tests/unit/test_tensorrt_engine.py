@@ -13,6 +13,7 @@ from perception.engines.tensorrt.engine import TensorRtEngine
 from perception.engines.tensorrt.lane import KEPT_SHAPES
 from perception.engines.tensorrt.passport import Passport
 from perception.engines.tensorrt.shapes import Shapes
+from perception.engines.tensorrt.timing import WARM_UP, time_network
 from perception.errors import EngineError, ShapeError
 from perception.pipeline import Stop
 from perception.stages.prepare import prepare
@@ -222,3 +223,16 @@ def test_the_spec_comes_from_the_passport():
     fixed = make(FakeCuda(), shapes=Shapes((2, 2, 2), ((64, 32),) * 3))
     assert (fixed.spec.fixed_size, fixed.spec.batch) == ((64, 32), 2)
     assert fixed.spec.sha256 == "ab" * 32
+
+
+def test_the_network_alone_is_timed_and_leaves_nothing():
+    device = FakeCuda()
+    took = time_network(FakeNetwork(device), device, (2, 32, 64, 3), rounds=50)
+    assert took == pytest.approx(1.0, abs=0.05)  # the fake counts its work: one piece a run
+    assert device.calls["launch_graph"] == 50 + WARM_UP
+    assert "upload" not in device.calls
+    assert device.holds_nothing()
+    device.fail = "launch_graph"
+    with pytest.raises(EngineError, match="illegal memory"):
+        time_network(FakeNetwork(device), device, (2, 32, 64, 3), rounds=1)
+    assert device.holds_nothing()

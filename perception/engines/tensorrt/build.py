@@ -153,10 +153,19 @@ def _cannot_parse(library: Library, model: Path, parser: Any) -> ModelError:
         reason = plain_reason([error.desc()]).removeprefix(f"{error.node_name()}: ")
         if error.node_name() or error.node_operator():
             where = f"layer {error.node_name()!r} ({error.node_operator()})"
-            hint = ""
-            if "uint8" in reason.lower():
-                hint = " u8 is allowed only straight into a Cast from 'frame' and straight out of one to an output;"
-                hint += " export the model again with this version of roadcast-train."
+            hint = _hint(error.node_operator(), reason)
             return ModelError(f"{library} cannot compile {str(model)!r}: {where}: {reason}.{hint}")
     reason = plain_reason([error.desc() for error in errors])
     return ModelError(f"{library} cannot read {str(model)!r}: {reason}. It may be damaged; export or copy it again.")
+
+
+def _hint(operator: str, reason: str) -> str:
+    """What to do about the mistakes that exported graphs are known to have."""
+    if operator in ("QuantizeLinear", "DequantizeLinear"):
+        return " It takes int8 only signed, with zero point 0, and biases in floating point."
+    if "uint8" in reason.lower():
+        return (
+            " u8 is allowed only straight into a Cast from 'frame' and straight out of one to an output; "
+            "export the model again with this version of roadcast-train."
+        )
+    return ""
