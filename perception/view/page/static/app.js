@@ -139,7 +139,7 @@ function draw(stream) {
 // The less sure the network, the redder: sure pixels stay as they are.
 const DOUBT = Uint32Array.from({ length: 256 }, (_, sure) => rgba(255, 40, 0, Math.round(0.85 * (255 - sure))));
 
-function chart(canvas, series, floor, unit = "") {
+function chart(canvas, series, floor) {
   const ratio = devicePixelRatio;
   const width = Math.round(canvas.clientWidth * ratio);
   const height = Math.round(canvas.clientHeight * ratio);
@@ -154,7 +154,7 @@ function chart(canvas, series, floor, unit = "") {
   context.moveTo(0, height - 0.5);
   context.lineTo(width, height - 0.5);
   context.stroke();
-  context.fillText(`${Math.round(top * 10) / 10 > 10 ? Math.round(top) : Math.round(top * 10) / 10}${unit}`, 2 * ratio, 10 * ratio);
+  context.fillText(top > 10 ? Math.round(top) : Math.round(top * 10) / 10, 2 * ratio, 10 * ratio);
   context.lineWidth = 1.5 * ratio;
   for (const { values, ink } of series) {
     context.strokeStyle = color(ink);
@@ -216,13 +216,13 @@ function takeFigures(stream, figures, silent) {
   for (const key of ["dropped", "lost"]) push(history[key], fell(key));
   stream.before = figures;
   find(".fps").textContent = figures.fps.toFixed(1);
-  for (const key of ["p50", "p99"]) find(`.${key}`).textContent = figures[key] === null ? "-" : `${Math.round(figures[key])} ms`;
+  for (const key of ["p50", "p99"]) find(`.${key}`).textContent = figures[key] === null ? "-" : Math.round(figures[key]);
   find(".dropped").textContent = figures.dropped;
   find(".dropped").title = Object.entries(figures.reasons).map(([why, count]) => `${count} ${why}`).join(", ");
   find(".lost").textContent = figures.lost;
   const charts = stream.article.querySelectorAll(".chart");
   chart(charts[0], [{ values: history.fps, ink: "--accent" }], 1);
-  chart(charts[1], [{ values: history.p99, ink: "--second" }, { values: history.p50, ink: "--accent" }], 10, " ms");
+  chart(charts[1], [{ values: history.p99, ink: "--second" }, { values: history.p50, ink: "--accent" }], 10);
   chart(charts[2], [{ values: history.lost, ink: "--second" }, { values: history.dropped, ink: "--accent" }], 1);
   const old = silent || figures.fps === 0;
   stream.canvas.classList.toggle("old", old && stream.frame !== null);
