@@ -47,8 +47,8 @@ def choose_mode(config: NodeConfig, *, live: bool) -> Mode:
 def choose_batch(config: NodeConfig, engine: Engine) -> int:
     """How many frames of one set go into one run of the network: the model's own number, else all on a GPU.
 
-    On a CPU one: a batch shares nothing there but takes the caches from itself, and frames that run side by
-    side on one core each are done sooner (``benchmarks/cameras.py``).
+    On a CPU one: the cores are kept busy by frames side by side as well, a frame costs as much in a batch as
+    alone, and none has to wait for the others of its set (``benchmarks/cameras.py --batch``).
     """
     on_gpu = engine.name == "tensorrt" or getattr(engine, "on_gpu", False)
     return engine.spec.batch or config.batch or (len(config.cameras) if on_gpu else 1)

@@ -378,6 +378,27 @@ def test_status_and_meta_come_every_second_without_frames():
         assert subscriber.status["state"] == "starting"
 
 
+def test_a_burst_of_drops_is_told_on_its_stream_alone():
+    now, ledgers = [0.0], {name: Ledger() for name in ("front", "rear")}
+    streams = [StreamInfo(name=name, ledger=ledger) for name, ledger in ledgers.items()]
+    with (
+        Publisher(LOOPBACK, streams, spec=SPEC, engine="recorded", clock=lambda: now[0]) as publisher,
+        Subscriber(publisher.endpoint, streams=None, kinds=["event"], timeout=PATIENCE) as subscriber,
+    ):
+        deadline = time.monotonic() + PATIENCE
+        while publisher.subscribers < 1 and time.monotonic() < deadline:
+            publisher.poll()
+            time.sleep(0.01)
+        for number in range(8):
+            ledgers["rear"].capture(number)
+            ledgers["rear"].drop(number, "stale")
+        now[0] += 1.0
+        publisher.poll()
+        message = next(iter(subscriber))
+        assert (message.stream, message.body["name"]) == ("rear", "drop_burst")
+        assert message.body["detail"] == {"seconds": 1.0, "captured": 8, "dropped": {"stale": 8}}
+
+
 def test_a_hostile_publisher_costs_one_error_per_message():
     with zmq.Context() as context, context.socket(zmq.XPUB) as node:
         node.setsockopt(zmq.LINGER, 0)

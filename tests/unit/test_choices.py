@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from perception.choices import choose_mode, choose_network_size, choose_policy, choose_shedding
+from perception.choices import (
+    check_mixture,
+    choose_batch,
+    choose_mode,
+    choose_network_size,
+    choose_policy,
+    choose_shedding,
+)
 from perception.classes import CITYSCAPES
-from perception.config import NodeConfig, Policy
+from perception.config import CameraConfig, NodeConfig, Policy
 from perception.engines.engine import ModelSpec
+from perception.engines.simulated import SimulatedEngine
 from perception.errors import ConfigError
 from perception.types import Size
 
@@ -89,3 +98,31 @@ def test_the_network_size_follows_the_model_the_budget_or_the_request() -> None:
 def test_a_size_the_model_does_not_take_is_refused(size: object, fixed: Size | None, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         choose_network_size(config(size=size), spec(fixed))
+
+
+def four(**settings: object) -> NodeConfig:
+    cameras = tuple(CameraConfig(source="drive.mp4", stream=name) for name in "abcd")
+    return NodeConfig(camera=cameras, **settings)  # type: ignore[arg-type]
+
+
+def test_several_cameras_ask_for_throughput() -> None:
+    assert choose_mode(four(), live=True) == "throughput"
+    assert choose_mode(four(mode="latency"), live=True) == "latency"
+
+
+def test_a_set_is_one_batch_on_a_gpu_and_single_frames_on_a_cpu() -> None:
+    engine = SimulatedEngine()
+    assert choose_batch(four(), engine) == 1
+    assert choose_batch(four(batch=3), engine) == 3
+    engine.name = "tensorrt"
+    assert choose_batch(four(), engine) == 4
+    engine.spec = replace(engine.spec, batch=2)
+    assert choose_batch(four(batch=3), engine) == 2, "the model takes no other"
+
+
+def test_recordings_at_full_pace_stay_among_themselves() -> None:
+    check_mixture(four(pace="max"), [False, False])
+    check_mixture(four(pace="max"), [True, True])
+    check_mixture(four(), [True, False])
+    with pytest.raises(ConfigError, match="beside a camera they play in real time"):
+        check_mixture(four(pace="max"), [True, False])

@@ -10,7 +10,7 @@ import pytest
 
 from perception.ledger import LedgerEntry
 from perception.metrics import Quantiles
-from perception.summary import Status, Summary
+from perception.summary import Status, StreamSummary, Summary
 from perception.terminal import NodeScreen, StatusLine, status_text, summary_text
 
 STATUS = Status(
@@ -156,3 +156,43 @@ def test_the_json_summary_is_plain_and_rounded() -> None:
     assert found["latency_ms"]["p50"] == 45.0
     assert found["stages_ms"]["infer"]["max"] == 32.0
     assert found["source_size"] == [1280, 720]
+
+
+def test_a_camera_that_goes_and_comes_back_is_told_once() -> None:
+    stream = io.StringIO()
+    screen = NodeScreen(StatusLine(stream))
+    gone = replace(STATUS, away={"rear": "'rtsp://x' has frozen: connected, but no frame for 5 s."})
+    for status in (STATUS, gone, gone, STATUS, STATUS):
+        screen.show(status)
+    said = stream.getvalue()
+    assert said.count("rear: 'rtsp://x' has frozen: connected, but no frame for 5 s. Trying again.") == 1
+    assert said.count("rear: the camera is back.") == 1
+    assert said.index("Trying again") < said.index("is back")
+    assert "away: rear" in status_text(gone)
+    assert status_text(replace(gone, state="reconnecting")) == "waiting for rear to come back ..."
+
+
+def test_the_summary_has_a_line_for_each_of_several_cameras() -> None:
+    one = StreamSummary(
+        stream="front",
+        source="rtsp://***@x/live",
+        live=True,
+        source_size=(1280, 720),
+        promised=None,
+        frames=LedgerEntry(12, 10, 0, {"stale": 2}),
+        fps=29.96,
+        latency_ms=Quantiles(45.0, 60.0, 70.0, 80.0),
+        age_ms=Quantiles(5.25, 8.0, 9.0, 10.0),
+        absences=3,
+        reason="interrupted",
+        error=None,
+    )
+    two = replace(one, stream="rear", absences=0, error="'rear.mp4' is truncated.")
+    lines = summary_text(replace(SUMMARY, streams=(one, two))).splitlines()
+    assert lines[1].split(maxsplit=1) == [
+        "front",
+        "10 frames, 30.0 fps, dropped 2 (2 stale), age when used p50 5.2 ms p99 9.0 ms, came back 3 times",
+    ]
+    assert lines[2].endswith("'rear.mp4' is truncated.")
+    assert "came back" not in lines[2]
+    assert "age when used" not in summary_text(replace(SUMMARY, streams=(two,)))
