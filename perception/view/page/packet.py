@@ -11,6 +11,8 @@ import json
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
+
 from perception.client import ReceivedScene
 from perception.errors import WireError
 from perception.wire.message import Message
@@ -56,9 +58,10 @@ def _part(message: Message, shrink: int) -> tuple[dict[str, Any], bytes]:
 
 def _smaller(jpeg: bytes, shape: tuple[int, ...], shrink: int) -> bytes:
     """A JPEG with sides divided by ``shrink``; the same one where it would become too small, or cannot be decoded."""
-    import cv2
-    import numpy as np
-
+    try:
+        import cv2
+    except ImportError:  # a machine that only watches need not have it
+        return jpeg
     if min(shape[:2]) // shrink < SMALLEST_SIDE:
         return jpeg
     # libjpeg decodes at a half or a quarter of the size for less than the work of the whole.
