@@ -23,9 +23,10 @@ import keras
 from perception.errors import ModelError
 from perception.terminal import StatusLine
 from training.album import Album
+from training.data.borders import BorderTerm
 from training.data.loader import Loader
 from training.data.samples import Mixture, Sampler
-from training.data.statistics import class_frequencies, inverse_power_weights
+from training.data.statistics import class_weights, count_classes
 from training.devices import loss_share, on_devices
 from training.distillation import Student
 from training.losses import SegmentationLoss
@@ -88,7 +89,8 @@ def fit(
             illustrate=(album or Album(config.out, [])).draw,
             log=log,
         )
-        sampler = Sampler(mixture, config.crop, config.batch, config.seed)
+        border = BorderTerm(config.border, config.border_sigma) if config.border else None
+        sampler = Sampler(mixture, config.crop, config.batch, config.seed, border)
         try:
             with Loader(sampler, config.steps, workers=config.workers, first_epoch=first_epoch) as loader:
                 _train(model, loader, [progress, saver], first_epoch, config.epochs)
@@ -139,11 +141,17 @@ def _build(config: FitConfig, mixture: Mixture) -> keras.Model:
         _start_from(model, config.initial_weights)
     elif config.encoder_weights is not None:
         load_encoder(model, config.network, config.encoder_weights, encoder=config.encoder)
-    frequencies = class_frequencies(pair for part in mixture.parts for pair in part)
-    weights = inverse_power_weights(frequencies, config.weight_power)
-    # The auxiliary head, which is dropped at export, does without the costly term.
+    counts = count_classes(pair for part in mixture.parts for pair in part)
+    weights = class_weights(counts, config.weighting, config.weight_power)
+    # The auxiliary head, which is dropped at export, does without the costly term, or learns by cross-entropy.
     loss, auxiliary_loss = (
-        SegmentationLoss(hard_share=config.hard_share, dice=config.dice, lovasz=lovasz, class_weights=weights)
+        SegmentationLoss(
+            cross_entropy=config.cross_entropy or float(not (config.dice or lovasz)),
+            dice=config.dice,
+            lovasz=lovasz,
+            hard_share=config.hard_share,
+            class_weights=weights,
+        )
         for lovasz in (config.lovasz, 0.0)
     )
     optimizer = build_optimizer(

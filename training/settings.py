@@ -85,9 +85,13 @@ RULES: Mapping[str, Rule] = {
     "decay": _WEIGHT,
     "ema": number(0, 1 - 1e-9),
     "hard_share": number(1e-6, 1),
+    "cross_entropy": _WEIGHT,
     "dice": _WEIGHT,
     "lovasz": _WEIGHT,
+    "weighting": one_of("power", "median", "log"),
     "weight_power": _WEIGHT,
+    "border": number(0, 15.9),
+    "border_sigma": number(0.1, 100),
     "teacher": _path("a .keras model"),
     "teacher_weight": _WEIGHT,
     "temperature": number(0.1, 100),
@@ -124,10 +128,14 @@ class FitConfig:
     encoder_rate: float = 0.25
     decay: float = 0.05
     ema: float = 0.998
-    hard_share: float = 0.35
+    hard_share: float = 0.35  # of the pixels, which the cross-entropy is taken over: the hardest
+    cross_entropy: float = 1.0  # weights of the terms of the loss
     dice: float = 0.2
-    lovasz: float = 0.0  # weight of the Lovász-softmax term
-    weight_power: float = 0.25  # of the inverse class frequency
+    lovasz: float = 0.0
+    weighting: Literal["power", "median", "log"] = "power"  # how class weights come from class frequencies
+    weight_power: float = 0.25  # of the inverse class frequency, for "power"
+    border: float = 0.0  # weight between objects that stand close together (U-Net's w0, there 10)
+    border_sigma: float = 5.0  # pixels of the label map
     teacher: Path | None = None  # a .keras model whose answers are learnt as well
     teacher_weight: float = 1.0
     temperature: float = 2.0  # by which the logits of teacher and student are divided
@@ -143,6 +151,8 @@ class FitConfig:
             object.__setattr__(self, name, checked(rule.check, getattr(self, name), rule, name))
         if self.batch % self.devices:
             raise ConfigError(f"A batch of {self.batch} cannot be shared evenly by {self.devices} devices.")
+        if not (self.cross_entropy or self.dice or self.lovasz):
+            raise ConfigError("One of cross_entropy, dice and lovasz must be above 0: there is nothing to learn from.")
         if self.encoder_weights is not None and self.initial_weights is not None:
             raise ConfigError("Give encoder_weights or initial_weights, not both: a run starts from one of them.")
 

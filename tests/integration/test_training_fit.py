@@ -15,6 +15,7 @@ from tiny_training import tiny_net
 from perception.errors import ConfigError, ModelError, OutputError, RoadcastError, SourceError
 from training.data.mixture import open_mixture
 from training.data.samples import Mixture
+from training.data.statistics import ClassCounts
 from training.settings import FitConfig
 
 keras = pytest.importorskip("keras", reason="training needs Keras and a backend")
@@ -170,7 +171,8 @@ def test_an_unreadable_image_ends_the_run_with_its_name(
     tmp_path: Path, mixture: Mixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was readable when classes were counted; whatever the backend makes of the error, ours comes out."""
-    monkeypatch.setattr(fit_module, "class_frequencies", lambda _pairs: np.full(CLASSES, 1 / CLASSES))
+    counts = ClassCounts(np.ones(CLASSES), np.ones(CLASSES))
+    monkeypatch.setattr(fit_module, "count_classes", lambda _pairs: counts)
     for path in (tmp_path / "camvid" / "train").iterdir():
         path.write_text("no image any more")
     with pytest.raises(SourceError, match="Cannot read"):

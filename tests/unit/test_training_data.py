@@ -16,7 +16,6 @@ from training.data import statistics, taxonomy
 from training.data.datasets import Pair, open_dataset, read_image, read_pair
 from training.data.mixture import open_mixture
 from training.data.statistics import (
-    class_frequencies,
     class_weights,
     count_classes,
     inverse_power_weights,
@@ -213,7 +212,7 @@ def test_an_empty_folder_is_named(tmp_path: Path) -> None:
 def test_an_image_without_labels_is_named(tmp_path: Path) -> None:
     root = write_camvid(tmp_path)
     (root / "trainannot" / "0016E5_00001.png").unlink()
-    with pytest.raises(ConfigError, match=r"1 images have no labels.*0016E5_00001\.png"):
+    with pytest.raises(ConfigError, match=r"1 of 3 images have no labels.*0016E5_00001\.png"):
         open_dataset(f"camvid:{root}")
 
 
@@ -277,7 +276,7 @@ def test_a_mixture_of_nothing_is_refused() -> None:
 def test_frequencies_split_a_coarse_label_evenly_and_leave_void_out(tmp_path: Path) -> None:
     values = np.full((8, 8), 11, np.uint8)  # CamVid: unlabelled
     values[:2], values[2:4, :4] = 3, 8  # 16 road, 8 of car, truck, bus or train
-    frequencies = class_frequencies([pair_of(tmp_path, values, "camvid")])
+    frequencies = count_classes([pair_of(tmp_path, values, "camvid")]).frequencies
     assert frequencies[ROAD] == pytest.approx(16 / 24)
     assert frequencies[[13, 14, 15, 16]] == pytest.approx(2 / 24)
     assert frequencies.sum() == pytest.approx(1)
@@ -285,7 +284,7 @@ def test_frequencies_split_a_coarse_label_evenly_and_leave_void_out(tmp_path: Pa
 
 def test_labels_without_a_known_pixel_have_no_frequencies(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no known pixel"):
-        class_frequencies([pair_of(tmp_path, np.full((8, 8), 11, np.uint8), "camvid")])
+        count_classes([pair_of(tmp_path, np.full((8, 8), 11, np.uint8), "camvid")])
 
 
 def test_weights_fall_with_frequency_within_their_limit() -> None:

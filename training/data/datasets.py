@@ -72,7 +72,10 @@ def open_dataset(text: str, *, labelled: bool = True) -> list[Pair]:
         raise ConfigError(f"Data set {text!r} holds no images.")
     missing = [pair.labels for pair in pairs if labelled and not pair.labelled]
     if missing:
-        raise ConfigError(f"Data set {text!r}: {len(missing)} images have no labels; the first is {missing[0]}.")
+        raise ConfigError(
+            f"Data set {text!r}: {len(missing)} of {len(pairs)} images have no labels; the first missing file is "
+            f"{missing[0]}. Is half of the data set still to be unpacked? Add the labels or take the images out."
+        )
     return pairs
 
 
@@ -89,8 +92,16 @@ def read_pair(pair: Pair) -> tuple[Image, LabelMap]:
     if raw is None:
         raise SourceError(f"Cannot read {pair.labels} as an image.")
     if raw.ndim != 2 or raw.shape != image.shape[:2]:
-        raise SourceError(f"Labels {pair.labels} are {raw.shape}, their image is {image.shape[:2]}; they must agree.")
+        raise SourceError(
+            f"Labels {pair.labels} are {_size(raw)}, their image is {_size(image[..., 0])}; they must agree, and labels have "
+            "one channel."
+        )
     return image, _convert(raw, pair)
+
+
+def _size(array: npt.NDArray[Any]) -> str:
+    channels = f" of {array.shape[2]} channels" if array.ndim == 3 else ""
+    return f"{array.shape[1]}x{array.shape[0]}{channels}"
 
 
 def read_image(pair: Pair) -> Image:
@@ -107,14 +118,18 @@ def _convert(raw: npt.NDArray[Any], pair: Pair) -> LabelMap:
     limit = len(CAMVID_SETS) + 1 if pair.kind == "camvid" else LABEL_ID_LIMIT
     unknown = np.asarray(raw)[(raw >= limit) & (raw != VOID)]
     if unknown.size:
-        raise SourceError(f"Labels {pair.labels} hold the value {unknown[0]}; {pair.kind} labels end at {limit - 1}.")
+        kind = "the class numbers" if pair.kind == "camvid" else "Cityscapes label ids"
+        raise SourceError(
+            f"Labels {pair.labels} hold the value {unknown[0]}; {pair.kind} labels end at {limit - 1}. "
+            f"They must be {kind}, not colours or instances."
+        )
     table = set_values_from_camvid() if pair.kind == "camvid" else train_ids_from_label_ids()
     return table[np.asarray(raw, np.uint8)]
 
 
 def _images(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise ConfigError(f"There is no folder {folder}.")
+        raise ConfigError(f"There is no folder {folder}. Folder layouts are described in docs/data.md.")
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
 
 
@@ -139,7 +154,9 @@ def _kitti(root: Path, split: str) -> list[Pair]:
 def _cityscapes(root: Path, split: str, *, kind: str) -> list[Pair]:
     cities = root / "leftImg8bit" / split
     if not cities.is_dir():
-        raise ConfigError(f"There is no folder {cities}.")
+        splits = sorted(p.name for p in cities.parent.iterdir() if p.is_dir()) if cities.parent.is_dir() else []
+        hint = f"Splits are {', '.join(splits)}." if splits else "Give the folder that holds leftImg8bit and gtFine."
+        raise ConfigError(f"There is no folder {cities}. {hint}")
     pairs = []
     for city in sorted(p for p in cities.iterdir() if p.is_dir()):
         for image in _images(city):

@@ -56,11 +56,6 @@ def count_classes(pairs: Iterable[Pair]) -> ClassCounts:
     return ClassCounts(pixels, beside)
 
 
-def class_frequencies(pairs: Iterable[Pair]) -> Frequencies:
-    """(19,) share of the known pixels of each class. Raises as :func:`count_classes`."""
-    return count_classes(pairs).frequencies
-
-
 def class_weights(counts: ClassCounts, weighting: Weighting, power: float = 0.25) -> ClassWeights:
     """(19,) loss weights by one of the three rules below; ``power`` belongs to the first."""
     if weighting == "power":
