@@ -57,3 +57,9 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytest.Cap
         assert main(["config", verb, str(tmp_path / "none.toml")]) == 2
         assert "Cannot read the configuration file" in capsys.readouterr().err
     assert main(["config", "check", ""]) == 2
+
+
+def test_the_example_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    example = Path(__file__).parents[2] / "launch" / "cameras.toml"
+    assert main(["config", "check", str(example)]) == 0, capsys.readouterr().out
+    assert "/dev/video0" in capsys.readouterr().out
