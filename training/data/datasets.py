@@ -93,8 +93,8 @@ def read_pair(pair: Pair) -> tuple[Image, LabelMap]:
         raise SourceError(f"Cannot read {pair.labels} as an image.")
     if raw.ndim != 2 or raw.shape != image.shape[:2]:
         raise SourceError(
-            f"Labels {pair.labels} are {_size(raw)}, their image is {_size(image[..., 0])}; they must agree, and labels have "
-            "one channel."
+            f"Labels {pair.labels} are {_size(raw)}, their image is {_size(image[..., 0])}; they must agree, "
+            "and labels have one channel."
         )
     return image, _convert(raw, pair)
 
