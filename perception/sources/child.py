@@ -74,14 +74,18 @@ class CaptureProcess:
         return self._handover.totals()
 
     def kill(self) -> None:
-        """End the child. May be called twice and from any thread."""
+        """End the child, and do not wait for that: a node has several. May be called twice and from any thread."""
         self._process.kill()
+
+    def end(self) -> None:
+        """End the child and wait until it is gone."""
+        self.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in a driver: the kernel ends it later
             self._process.wait(_EXIT_S)
 
     def close(self) -> None:
         """End the child and let go of pipes and memory; for the thread that listens."""
-        self.kill()
+        self.end()
         self._stdin.close()
         self._stdout.close()
         self._handover.close()

@@ -94,7 +94,7 @@ class LiveCamera:
         try:
             yield from self._pictures(process, count)
         finally:
-            process.kill()
+            process.end()
             count.rest(process)
             process.close()
 
