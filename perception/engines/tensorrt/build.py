@@ -72,6 +72,7 @@ def build_plan(
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
+    show("reading the model")
     if not parser.parse_from_file(str(model)):
         raise _cannot_parse(library, model, parser)
     constants = rewrite_argmax(library, network) if recipe.fused_argmax else []

@@ -10,6 +10,7 @@ from typing import Any
 from perception.engines.tensorrt.library import Library
 
 _TELLING = 0.05  # below this share a remaining time is a guess about nothing
+_TELLING_S = 2.0  # and so it is before this much time
 
 
 @dataclass
@@ -80,8 +81,8 @@ class BuildProgress:
 
     def remaining_s(self) -> float | None:
         """Seconds until the end if it goes on at this pace; None while that cannot be told."""
-        share = self.share()
-        return None if share < _TELLING else (self._clock() - self._started) * (1 - share) / share
+        share, elapsed = self.share(), self._clock() - self._started
+        return None if share < _TELLING or elapsed < _TELLING_S else elapsed * (1 - share) / share
 
     def _tell(self, name: str) -> None:
         remaining = self.remaining_s()
