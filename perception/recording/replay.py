@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -25,9 +23,9 @@ from perception.errors import SourceError
 from perception.publisher import FAREWELL_S, LINGER_MS, PATIENCE_S
 from perception.recording.chaos import Chaos, Weather
 from perception.recording.reader import Recording
+from perception.recording.session import ReplayedStream, now
 from perception.recording.timeline import Timeline
-from perception.wire.boot import boot_id
-from perception.wire.encode import Content, Sender
+from perception.wire.encode import Content
 from perception.wire.message import Message
 from perception.wire.outlet import Outlet
 
@@ -46,26 +44,6 @@ class ReplayCount:
     lost: int = 0  # on purpose
     gaps: int = 0  # messages that the recording lacks
     seconds: float = 0.0
-
-
-@dataclass(slots=True)
-class _Frame:
-    """The frame under way of one stream: when its first message was sent, and what counts as its capture."""
-
-    number: int
-    sent_mono_ns: int
-    recorded_mono_ns: int  # publication of that message in the recording
-    captured_ns: int
-    captured_mono_ns: int
-
-
-@dataclass(slots=True)
-class _Stream:
-    sender: Sender
-    session: bytes  # the recorded one
-    last: dict[str, int] = field(default_factory=dict)  # recorded seq by kind
-    frame: _Frame | None = None
-    ended: bool = False
 
 
 class Replayer:
@@ -96,7 +74,7 @@ class Replayer:
         self._interrupt = interrupt
         self._patience_s = PATIENCE_S if lossless else 0.0
         self._weather = Weather(chaos or Chaos())
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[str, ReplayedStream] = {}
         self._again = False
         self._began_s = time.monotonic()
 
@@ -121,9 +99,8 @@ class Replayer:
         timeline, began_s, due_s = Timeline(), time.monotonic(), 0.0
         for message in messages:
             due_s = max(due_s, timeline.place(message) / self._speed + self._weather.delay_s())
-            new = message.frame is not None and not self._continues(message)
             if step is not None:
-                if new and not step():
+                if self._begins(message) and not step():
                     return
             elif not self._wait(began_s + due_s, tick):
                 return
@@ -177,80 +154,44 @@ class Replayer:
         self._send(message, stream)
         stream.ended = last_words
 
-    def _stream_of(self, message: Message) -> _Stream:
+    def _stream_of(self, message: Message) -> ReplayedStream:
         """The stream of this message; a new session of it where the recorded session is another."""
         known = self._streams.get(message.stream)
-        if known is not None and known.session == message.header.session:
+        if known is not None and known.recorded == message.header.session:
             return known
         self._outlet.restart(message.stream)
-        sender = Sender(message.stream, uuid.uuid4().bytes, boot_id())
-        self._streams[message.stream] = _Stream(sender, message.header.session)
+        self._streams[message.stream] = ReplayedStream(message)
         return self._streams[message.stream]
 
-    def _note_gap(self, message: Message, stream: _Stream) -> None:
-        seq = message.header.seq
-        gap = seq - stream.last.get(message.kind, seq - 1) - 1
-        stream.last[message.kind] = seq
+    def _note_gap(self, message: Message, stream: ReplayedStream) -> None:
+        gap = stream.gap(message)
         if gap > 0:
             self.count.gaps += gap
             self._outlet.skip(message.stream, message.kind, gap)
             self._event(stream, "recording_gap", {"kind": message.kind, "messages": gap})
 
-    def _continues(self, message: Message) -> bool:
+    def _begins(self, message: Message) -> bool:
+        """Whether this is the first message of a frame."""
         known = self._streams.get(message.stream)
-        return (
-            known is not None
-            and known.session == message.header.session
-            and known.frame is not None
-            and known.frame.number == message.frame
-        )
+        return message.frame is not None and (known is None or known.begins(message))
 
-    def _send(self, message: Message, stream: _Stream) -> None:
+    def _send(self, message: Message, stream: ReplayedStream) -> None:
         header: dict[str, Any] = msgpack.unpackb(message.packed, strict_map_key=False)
         flags = [flag for flag in message.header.flags if flag != "replay"] + ["replay"]
         fields = {key: value for key, value in header.items() if key not in COMMON}
+        times: Mapping[str, object]
         if message.frame is None:
-            times: dict[str, object] = _now()
+            times = now()
         else:
-            times = self._frame_times(message, stream)
-            fields["latency_us"] = _latency_us(message, times)
+            self.count.frames += stream.begins(message)
+            times, fields["latency_us"] = stream.times(message, self._interrupt.wait)
         content = Content(message.kind, fields, message.header.parts, message.payloads)
         self._outlet.send(stream.sender, content, times, flags=flags, patience_s=self._patience_s)
         self.count.messages += 1
 
-    def _frame_times(self, message: Message, stream: _Stream) -> dict[str, object]:
-        """Times of now, at the distances that the recording has within one frame, whatever the speed."""
-        times = message.header.time
-        if not self._continues(message):
-            assert message.header.frame is not None  # asked for frame kinds only
-            spent_ns = round(sum(message.header.frame.latency_us.values()) * 1000)
-            now_ns, now_mono_ns = time.time_ns(), time.monotonic_ns()
-            stream.frame = _Frame(
-                message.header.frame.number,
-                now_mono_ns,
-                times.published_mono_ns,
-                now_ns - spent_ns,
-                now_mono_ns - spent_ns,
-            )
-            self.count.frames += 1
-        frame = stream.frame
-        assert frame is not None
-        behind_ns = frame.sent_mono_ns + times.published_mono_ns - frame.recorded_mono_ns - time.monotonic_ns()
-        if behind_ns > 0:
-            self._interrupt.wait(behind_ns / 1e9)
-        return {
-            **_now(),
-            "captured_ns": frame.captured_ns,
-            "captured_mono_ns": frame.captured_mono_ns,
-            "media_ns": times.media_ns,
-            "clock": "virtual",
-            "estimated": times.estimated,
-            "original_ns": times.original_ns if times.original_ns is not None else times.captured_ns,
-        }
-
-    def _event(self, stream: _Stream, name: EventName, detail: Mapping[str, object]) -> None:
+    def _event(self, stream: ReplayedStream, name: EventName, detail: Mapping[str, object]) -> None:
         content = Content("event", {"event": {"name": name, "detail": dict(detail)}})
-        self._outlet.send(stream.sender, content, _now(), flags=["replay"], patience_s=self._patience_s)
+        self._outlet.send(stream.sender, content, now(), flags=["replay"], patience_s=self._patience_s)
 
 
 def metas_of(recording: Recording, streams: Collection[str]) -> dict[str, Message]:
@@ -267,18 +208,3 @@ def metas_of(recording: Recording, streams: Collection[str]) -> dict[str, Messag
 def _farewell(message: Message) -> bool:
     """Whether a node says with this message that it ends."""
     return ends_stream(message) or (message.kind == "status" and message.body.get("state") in ("ended", "failed"))
-
-
-def _now() -> dict[str, object]:
-    return {"published_ns": time.time_ns(), "published_mono_ns": time.monotonic_ns()}
-
-
-def _latency_us(message: Message, times: Mapping[str, Any]) -> dict[str, int]:
-    """The recorded latency, and what this replay added to it."""
-    assert message.header.frame is not None  # asked for frame kinds only
-    recorded = dict(message.header.frame.latency_us)
-    whole_us = (times["published_mono_ns"] - times["captured_mono_ns"]) / 1000
-    added = round(whole_us - sum(recorded.values()))
-    spent = Counter({name: round(us) for name, us in recorded.items()})
-    spent["replay"] += max(0, added)
-    return spent
