@@ -17,17 +17,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import MinMaxCalibrater
-from onnxruntime.transformers.float16 import convert_float_to_float16
-from onnxruntime.transformers.onnx_model import OnnxModel
 
 Frames = npt.NDArray[np.uint8]  # (1, H, W, 3), BGR at network size
 
 # Activations beyond this share of the largest half (65504) stay f32: other frames may exceed those measured.
 HALF_LIMIT = 65504 / 4
 QUANTIZED = ("Conv", "ConvTranspose", "Add", "Concat", "Resize", "MaxPool", "AveragePool", "GlobalAveragePool")
+_ALWAYS_FLOAT = {"Resize": (1, 2)}  # inputs that are f32 in every precision: region and scales
 _WEIGHTED = ("Conv", "ConvTranspose")
 
 
@@ -43,11 +42,50 @@ def to_half(model: ModelProto, network: Sequence[str], frames: Iterable[Frames])
         return any(not largest.get(name, 0.0) <= HALF_LIMIT for name in (*node.input, *node.output))
 
     kept = [node.name for node in model.graph.node if node.name in inside and overflows(node)]
-    after = [node.name for node in model.graph.node if node.name not in inside]
-    # Nothing is kept f32 by kind, as the library would otherwise do with Resize and others.
-    half = convert_float_to_float16(model, keep_io_types=True, op_block_list=[], node_block_list=kept + after)
-    OnnxModel(half).topological_sort()  # the casts were put at the end
-    return half, kept
+    return _with_half_nodes(model, inside - set(kept)), kept
+
+
+def _with_half_nodes(model: ModelProto, halves: set[str]) -> ModelProto:
+    """``model`` with these nodes in f16, and casts where a value passes between them and the others.
+
+    Written out, because the converters at hand pass what lies between two f32 nodes on as f16.
+    """
+    graph, floats = model.graph, _float_tensors(model)
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    is_half: set[str] = set()  # tensors that are f16 where they are made
+    nodes: dict[str, NodeProto] = {}  # by the name of the first output; casts come before what reads them
+    for node in graph.node:
+        half = node.name in halves
+        for place, name in enumerate(node.input):
+            if name not in floats or (half and place in _ALWAYS_FLOAT.get(node.op_type, ())):
+                continue
+            if half and name in weights:
+                node.input[place] = f"{name}.f16"
+                if f"{name}.f16" not in weights:
+                    values = numpy_helper.to_array(weights[name]).astype(np.float16)
+                    weights[f"{name}.f16"] = numpy_helper.from_array(values, f"{name}.f16")
+            elif half != (name in is_half):
+                node.input[place] = cast = f"{name}.f16" if half else f"{name}.f32"
+                to = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+                nodes.setdefault(cast, helper.make_node("Cast", [name], [cast], name=f"cast_{cast}", to=to))
+        if half:
+            is_half |= floats & set(node.output)
+            for attribute in node.attribute:
+                if node.op_type == "Cast" and attribute.i == TensorProto.FLOAT:
+                    attribute.i = TensorProto.FLOAT16
+        nodes[node.output[0]] = node
+    used = {name for node in nodes.values() for name in node.input}
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(nodes.values())
+    graph.initializer.extend(tensor for name, tensor in weights.items() if name in used)
+    return model
+
+
+def _float_tensors(model: ModelProto) -> set[str]:
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    values = [*inferred.value_info, *inferred.input, *inferred.output]
+    found = {value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT}
+    return found | {tensor.name for tensor in inferred.initializer if tensor.data_type == TensorProto.FLOAT}
 
 
 def to_int8(model: ModelProto, network: Sequence[str], frames: Iterable[Frames]) -> ModelProto:
@@ -91,7 +129,7 @@ def _largest_values(model: ModelProto, frames: Iterable[Frames]) -> dict[str, fl
         calibrater.collect_data(_Reader(frames))
         ranges = calibrater.compute_data().items()
         found = {name: float(np.abs(np.asarray(data.range_value)).max()) for name, data in ranges}
-    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     return found | {name: float(np.abs(w).max()) for name, w in weights.items() if w.dtype == np.float32 and w.size}
 
 
