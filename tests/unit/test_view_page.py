@@ -1,0 +1,89 @@
+"""What a page is sent of one frame."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from scenes import make_scene
+
+from perception.client.scene import ReceivedScene, scene_of
+from perception.ledger import LedgerEntry
+from perception.view.page.packet import packet
+from perception.wire.codecs import part_from_wire
+from perception.wire.encode import Sender, content_of, frame_fields, frame_time, latency_us, pack_message
+from perception.wire.header import ModelInfo
+from perception.wire.message import decode
+
+KINDS = ("image", "labels", "objects", "confidence")
+
+
+def received(*kinds: str, source_size: tuple[int, int] = (128, 64)) -> ReceivedScene:
+    """A hand-made frame with these kinds, as a subscriber joins it."""
+    scene, sender = make_scene(7, source_size=source_size), Sender("front", bytes(16), bytes(8))
+    model = ModelInfo("m", "", "fp32", "recorded")
+    common = {**frame_fields(scene, model, "c", LedgerEntry(8, 7, 1, {})), "latency_us": latency_us(scene.latency)}
+    times = frame_time(scene.frame.time, time.time_ns(), time.monotonic_ns())
+    messages = []
+    for kind in kinds:
+        content = content_of(kind, scene, "tcp")
+        assert content is not None
+        messages.append(decode(pack_message(sender, content, seq=7, time=times, common=common)))
+    return scene_of(messages, frozenset(kinds))
+
+
+def unpacked(data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The head and the parts by name; nothing may be left over."""
+    length = int.from_bytes(data[:4], "little")
+    head, rest, parts = json.loads(data[4 : 4 + length]), data[4 + length :], {}
+    for part in head["parts"]:
+        parts[part["name"]], rest = rest[: part["bytes"]], rest[part["bytes"] :]
+    assert rest == b""
+    return head, parts
+
+
+def test_parts_are_passed_on_as_the_node_sent_them() -> None:
+    scene = received(*KINDS)
+    head, parts = unpacked(packet(scene, KINDS, age_ms=12.34))
+    assert (head["stream"], head["frame"], head["age_ms"], head["size"]) == ("front", 7, 12.3, [128, 64])
+    assert {name: bytes(scene.messages[name].payloads[0]) for name in parts} == parts
+    described = {part["name"]: part_from_wire(part) for part in head["parts"]}
+    assert described["labels"].codec == "rle+zlib"
+    assert described["confidence"].shape == (32, 64)
+
+
+def test_boxes_are_edges_in_pixels_of_the_camera() -> None:
+    head, _ = unpacked(packet(received(*KINDS), KINDS, age_ms=0))
+    car = head["objects"][0]
+    # The car's box is [11, 8, 19, 24) of a map of 64x32; the frame is twice as large.
+    assert car == {"class": 13, "score": 0.75, "track": None, "box": [22.0, 16.0, 38.0, 48.0]}
+
+
+@pytest.mark.parametrize("shown", [(), ("labels",), ("objects",), ("image", "confidence")])
+def test_a_page_gets_what_it_shows(shown: tuple[str, ...]) -> None:
+    head, parts = unpacked(packet(received(*KINDS), shown, age_ms=0))
+    assert set(parts) == set(shown) - {"objects"}
+    assert bool(head["objects"]) == ("objects" in shown)
+
+
+def test_what_did_not_arrive_is_left_out() -> None:
+    head, parts = unpacked(packet(received("labels"), KINDS, age_ms=0))
+    assert (set(parts), head["objects"]) == ({"labels"}, [])
+
+
+@pytest.mark.parametrize(("shrink", "size"), [(1, (640, 1280)), (2, (320, 640)), (4, (160, 320))])
+def test_a_picture_for_a_slow_link_is_smaller(shrink: int, size: tuple[int, int]) -> None:
+    _, parts = unpacked(packet(received("image", source_size=(1280, 640)), KINDS, age_ms=0, shrink=shrink))
+    image = cv2.imdecode(np.frombuffer(parts["image"], np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    assert image.shape[:2] == size
+
+
+def test_a_small_picture_stays_as_it_is() -> None:
+    scene = received("image")
+    _, parts = unpacked(packet(scene, KINDS, age_ms=0, shrink=4))
+    assert parts["image"] == bytes(scene.messages["image"].payloads[0])
