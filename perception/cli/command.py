@@ -34,6 +34,7 @@ EXTRA_MODULES = {
     "tensorflow": ("TensorFlow", "train"),
     "onnx": ("ONNX", "train"),
     "mcap": ("MCAP", "record"),
+    "zstandard": ("Zstandard", "record"),
     "mcap_protobuf": ("MCAP's protobuf support", "record"),
     "foxglove_schemas_protobuf": ("Foxglove's schemas", "record"),
     "aiohttp": ("aiohttp", "view"),
