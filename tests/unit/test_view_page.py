@@ -75,9 +75,17 @@ def test_what_did_not_arrive_is_left_out() -> None:
     assert (set(parts), head["objects"]) == ({"labels"}, [])
 
 
-@pytest.mark.parametrize(("shrink", "size"), [(1, (640, 1280)), (2, (320, 640)), (4, (160, 320))])
-def test_a_picture_for_a_slow_link_is_smaller(shrink: int, size: tuple[int, int]) -> None:
-    _, parts = unpacked(packet(received("image", source_size=(1280, 640)), KINDS, age_ms=0, shrink=shrink))
+@pytest.mark.parametrize(
+    ("source", "shrink", "size"),
+    [
+        ((1280, 640), 1, (640, 1280)),
+        ((1280, 640), 2, (320, 640)),
+        ((1280, 640), 4, (160, 320)),
+        ((640, 360), 4, (180, 320)),
+    ],
+)
+def test_a_picture_for_a_slow_link_is_smaller(source: tuple[int, int], shrink: int, size: tuple[int, int]) -> None:
+    _, parts = unpacked(packet(received("image", source_size=source), KINDS, age_ms=0, shrink=shrink))
     image = cv2.imdecode(np.frombuffer(parts["image"], np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
     assert image.shape[:2] == size

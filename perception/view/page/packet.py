@@ -57,13 +57,16 @@ def _part(message: Message, shrink: int) -> tuple[dict[str, Any], bytes]:
 
 
 def _smaller(jpeg: bytes, shape: tuple[int, ...], shrink: int) -> bytes:
-    """A JPEG with sides divided by ``shrink``; the same one where it would become too small, or cannot be decoded."""
+    """A JPEG with sides divided by ``shrink``, by less where it would become too small; the same one where it cannot
+    be decoded."""
     try:
         import cv2
     except ImportError:  # a machine that only watches need not have it
         return jpeg
-    if min(shape[:2]) // shrink < SMALLEST_SIDE:
-        return jpeg
+    while min(shape[:2]) // shrink < SMALLEST_SIDE:
+        shrink //= 2
+        if shrink < 2:
+            return jpeg
     # libjpeg decodes at a half or a quarter of the size for less than the work of the whole.
     reduced = cv2.IMREAD_REDUCED_COLOR_2 if shrink == 2 else cv2.IMREAD_REDUCED_COLOR_4
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), reduced | cv2.IMREAD_IGNORE_ORIENTATION)
