@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from perception.classes import CITYSCAPES
 from perception.types import VOID, Image, LabelMap
@@ -46,6 +47,7 @@ def plot_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
         right.text(0.5, 0.5, "nothing was scored: give --score", ha="center", transform=right.transAxes)
     for axes in (left, right):
         axes.grid(alpha=0.25)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines["top"].set_visible(False)
     save_figure(figure, path)
 

@@ -125,7 +125,7 @@ BAD: dict[str, tuple[Callable[[Path], None] | None, list[str], int, str]] = {
     "a rate that is no number": (None, [*FIT, "--rate", "fast"], 2, "--rate"),
     "a rate below zero": (None, [*FIT, "--rate=-1"], 2, "rate must be"),
     "a crop without a height": (None, [*FIT, "--crop", "64"], 2, "WIDTHxHEIGHT"),
-    "an unknown width": (None, [*FIT, "--width", "huge"], 2, "no width 'huge'"),
+    "an unknown width": (None, [*FIT, "--width", "huge"], 2, "--width must be one of small"),
     "an unknown encoder": (None, [*FIT, "--encoder", "lite9"], 2, "no EfficientNet 'lite9'"),
     "weights that are text": (text_files, [*FIT, "--encoder-weights", "{folder}/text.pth"], 2, "text.pth is not"),
     "weights that are missing": (None, [*FIT, "--encoder-weights", "{folder}/no.pth"], 2, "no weights file"),
@@ -138,7 +138,7 @@ BAD: dict[str, tuple[Callable[[Path], None] | None, list[str], int, str]] = {
     "an export of text": (text_files, ["export", "{folder}/text.keras", *EXPORT], 2, "not a Keras model"),
     "an export to another suffix": (None, ["export", "m.keras", *EXPORT, "-o", "m.bin"], 2, "end in .onnx"),
     "a fact without a value": (None, ["export", "m.keras", *EXPORT, "--fact", "licence"], 2, "KEY=TEXT"),
-    "parity with text": (text_files, ["parity", "{folder}/no.keras", "{folder}/text.onnx", *EVALUATE], 2, "text.onnx"),
+    "parity with text": (text_files, ["parity", "{folder}/text.onnx", "{folder}/no.keras", *EVALUATE], 2, "text.onnx"),
     "no command": (None, [], 2, "required"),
 }
 
