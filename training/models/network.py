@@ -20,7 +20,7 @@ from training.models.unet import unet
 from training.settings import Width
 
 # Channels of VGG-16's blocks, of fc6 and fc7 in FCN, and of U-Net at full size. Large is the published size; small
-# fits 8 MB as an exported file.
+# gives files of 2 to 8 MB.
 _TRUNKS = {"small": (16, 32, 64, 128, 128), "medium": (32, 64, 128, 256, 256), "large": vgg16.FULL}
 _HEADS = {"small": 256, "medium": 1024, "large": 4096}
 _UNETS = {"small": 16, "medium": 32, "large": 64}
