@@ -9,7 +9,7 @@ from pathlib import Path
 from perception.doctor.finding import Finding, Verdict, installed
 from perception.engines.tensorrt.device import find_gpu
 from perception.engines.tensorrt.library import INSTALL, TITLES, Backend, Library, loadable
-from perception.engines.tensorrt.nvrtc import compile_to_ptx
+from perception.engines.tensorrt.nvrtc import compile_to_cubin
 from perception.errors import RoadcastError
 
 _NVIDIA = "0x10de"  # vendor on the PCI bus
@@ -79,7 +79,7 @@ def check_nvrtc() -> Finding:
     found = installed("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu13", "nvidia-cuda-nvrtc-cu12")
     version = found[0][1] if found else None
     try:
-        compile_to_ptx(_KERNEL, "sm89")
+        compile_to_cubin(_KERNEL, "sm89")
     except RoadcastError as error:
         if version is None:
             detail = "not installed; without it frames are resized on the CPU"

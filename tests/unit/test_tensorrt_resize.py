@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from kernel_on_cpu import compile_for_cpu, run_on_cpu
 
-from perception.engines.tensorrt.nvrtc import compile_to_ptx
+from perception.engines.tensorrt.nvrtc import compile_to_cubin
 from perception.engines.tensorrt.resize import SOURCE, plan_resize
 from perception.errors import EngineError
 from perception.stages.prepare import prepare
@@ -56,12 +56,12 @@ def test_gives_the_bytes_of_opencv(kernels, source, target, kernel):
 @pytest.mark.parametrize("target", ["sm75", "sm89", "sm90", "sm120"])
 def test_the_kernels_compile_for_every_gpu(target):
     pytest.importorskip("cuda.bindings.nvrtc", reason="the optional CUDA compiler NVRTC is not installed")
-    ptx = compile_to_ptx(SOURCE, target).decode()
-    assert all(f".entry {name}(" in ptx for name in POINTERS)
-    assert "fma.rn" not in ptx
+    cubin = compile_to_cubin(SOURCE, target)
+    assert cubin.startswith(b"\x7fELF")
+    assert all(f".text.{name}\0".encode() in cubin for name in POINTERS)
 
 
 def test_a_kernel_that_does_not_compile_is_named():
     pytest.importorskip("cuda.bindings.nvrtc", reason="the optional CUDA compiler NVRTC is not installed")
     with pytest.raises(EngineError, match='identifier "nothing" is undefined'):
-        compile_to_ptx('extern "C" __global__ void f(int *a) { a[0] = nothing; }', "sm89")
+        compile_to_cubin('extern "C" __global__ void f(int *a) { a[0] = nothing; }', "sm89")

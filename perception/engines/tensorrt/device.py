@@ -179,11 +179,11 @@ class Cuda:
         self._try("start a graph", self._runtime.cudaGraphLaunch(graph, stream))
 
     def compile(self, source: str, name: str) -> Handle:
-        from perception.engines.tensorrt.nvrtc import compile_to_ptx
+        from perception.engines.tensorrt.nvrtc import compile_to_cubin
 
-        ptx = compile_to_ptx(source, self.gpu.target)
+        cubin = compile_to_cubin(source, self.gpu.target)
         driver = importlib.import_module("cuda.bindings.driver")
-        module = self._driver_result("load a kernel", driver.cuModuleLoadData(ptx))
+        module = self._driver_result("load a kernel", driver.cuModuleLoadData(cubin))
         return self._driver_result("find a kernel", driver.cuModuleGetFunction(module, name.encode()))
 
     def launch(

@@ -8,8 +8,10 @@ from typing import Any
 from perception.errors import EngineError, EngineUnavailable
 
 
-def compile_to_ptx(source: str, target: str) -> bytes:
-    """PTX for a GPU architecture such as ``sm89``.
+def compile_to_cubin(source: str, target: str) -> bytes:
+    """Machine code for a GPU architecture such as ``sm89``.
+
+    Not PTX: a driver older than NVRTC refuses that, while it takes machine code of any minor version of its CUDA.
 
     Products and sums are rounded one by one (no fused multiply-add), so that a kernel computes what a CPU computes.
 
@@ -18,7 +20,7 @@ def compile_to_ptx(source: str, target: str) -> bytes:
         EngineError: the source does not compile.
     """
     nvrtc = _library()
-    options = [f"--gpu-architecture=compute_{target[2:]}".encode(), b"-fmad=false"]
+    options = [f"--gpu-architecture=sm_{target[2:]}".encode(), b"-fmad=false"]
     program = _value(nvrtc, nvrtc.nvrtcCreateProgram(source.encode(), b"roadcast.cu", 0, None, None))
     try:
         (code,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
@@ -27,9 +29,9 @@ def compile_to_ptx(source: str, target: str) -> bytes:
             log = b" " * size
             nvrtc.nvrtcGetProgramLog(program, log)
             raise EngineError(f"NVRTC cannot compile a kernel for {target}: {log.decode(errors='replace').strip()}")
-        ptx: bytes = b" " * _value(nvrtc, nvrtc.nvrtcGetPTXSize(program))
-        _value(nvrtc, nvrtc.nvrtcGetPTX(program, ptx))
-        return ptx
+        cubin: bytes = b" " * _value(nvrtc, nvrtc.nvrtcGetCUBINSize(program))
+        _value(nvrtc, nvrtc.nvrtcGetCUBIN(program, cubin))
+        return cubin
     finally:
         nvrtc.nvrtcDestroyProgram(program)
 
