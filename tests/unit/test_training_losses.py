@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perception.errors import ConfigError
 from training.data.taxonomy import CLASSES, membership, set_values_from_camvid
+from training.settings import FitConfig
 
 keras = pytest.importorskip("keras", reason="training needs Keras and a backend")
 losses = pytest.importorskip("training.losses")
@@ -142,6 +145,12 @@ def test_class_weights_are_averaged_over_a_set() -> None:
 def test_a_sum_that_makes_no_loss_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         losses.SegmentationLoss(**settings)
+
+
+def test_a_run_without_any_loss_is_refused() -> None:
+    with pytest.raises(ConfigError, match="nothing to learn from"):
+        FitConfig(out=Path("run"), cross_entropy=0, dice=0, lovasz=0)
+    assert FitConfig(out=Path("run"), cross_entropy=0, dice=0, lovasz=1).lovasz == 1
 
 
 @pytest.mark.parametrize("weighted", [False, True])
