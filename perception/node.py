@@ -66,13 +66,17 @@ class Node:
     stop: Stop
     scenes: Generator[Scene, None, None]
 
+    def interrupt(self) -> None:
+        """Ask every thread to end, those too that wait for a camera. May be called twice."""
+        self.stop.set()
+        close_streams(self.streams.values())
+
     def halt(self) -> list[str]:
         """End every thread and free sources and engine; the names of threads that had to be left behind.
 
         Frames that are still in flight are dropped as ``shutdown``. May be called twice.
         """
-        self.stop.set()
-        close_streams(self.streams.values())
+        self.interrupt()
         _close_engine(self.engine, self.stop)  # this releases stages that wait for it
         self.scenes.close()
         left = self.stop.join()

@@ -36,6 +36,7 @@ class Stream:
         self.absences = 0  # from which it came back
         self.size: Size | None = None  # of its first published frame
         self.meter = Meter()
+        self._closed = False
         self._news = news
 
     def scenes(self, limit: int | None) -> Iterator[Scene]:
@@ -53,7 +54,12 @@ class Stream:
                 back_ns = time.monotonic_ns()
         except SourceError as error:
             self.error = error
-        self.finished = True
+        self.finished = not self._closed
+
+    def close(self) -> None:
+        """End the stream before its time. May be called twice, and from any thread."""
+        self._closed = True
+        self.source.close()
 
     def hear(self) -> Iterator[News]:
         """What happened to the camera since the last call."""
@@ -94,7 +100,7 @@ def open_streams(config: NodeConfig) -> list[Stream]:
 def close_streams(streams: Iterable[Stream]) -> None:
     """Close every source. May be called twice, and from any thread."""
     for stream in streams:
-        stream.source.close()
+        stream.close()
 
 
 def _open_stream(camera: CameraConfig, config: NodeConfig) -> Stream:

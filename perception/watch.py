@@ -35,7 +35,7 @@ class Watch:
             self.node.publisher.poll()
             self._look_after_streams(self.node)
             if self.interrupt.is_set():
-                self.node.stop.set()
+                self.node.interrupt()
         now = time.monotonic()
         if now >= self._due_s:
             self._due_s = now + SHOW_PERIOD_S
