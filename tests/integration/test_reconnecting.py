@@ -299,6 +299,25 @@ def test_a_camera_that_is_given_up_ends_its_stream_alone(tmp_path: Path) -> None
     assert [stream.reason for stream in node.summary.streams] == ["interrupted", "source_error"]
 
 
+def test_an_interruption_does_not_wait_for_a_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threads may take an hour to end, and so may the camera to answer: a node that waits never ends this test."""
+    monkeypatch.setattr(perception.node, "THREADS_GRACE_S", 3600.0)
+    connected = threading.Event()
+
+    def mute(camera: Camera) -> None:
+        connected.set()
+        camera.stop.wait()
+
+    with camera_server(mute) as (url, _):
+        config = NodeConfig(source=url, publish=f"ipc://{tmp_path}/node", open_timeout=3600.0, wait_subscribers=1)
+        with Watched(config) as node:
+            assert connected.wait(PATIENCE_S)
+            node.interrupt.set()
+    assert node.summary is not None
+    assert node.summary.reason == "interrupted"
+    assert node.summary.threads_left == ()
+
+
 def test_so_many_frames_of_every_camera(tmp_path: Path) -> None:
     with camera_server(forever) as (one, _), camera_server(forever) as (two, _):
         config = NodeConfig(
