@@ -28,7 +28,7 @@ bench: $(VENV)/node.ready
 
 # A stamp is written only after an installation that went through, so a broken one is done again.
 $(VENV)/node.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[node,openvino]'
+	$(PIP) --editable '.[node,openvino,record,view]'
 	touch $@
 
 $(VENV)/dev.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
