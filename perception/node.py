@@ -40,6 +40,7 @@ from perception.stages.segment import Sets, segment_sets
 from perception.stages.void import void
 from perception.stream import Stream, close_streams, open_streams
 from perception.types import Scene, Size
+from perception.wire.curve import ServerKeys
 from perception.wire.endpoint import check_bindable
 
 __all__ = ["Node", "NodeConfig", "build"]
@@ -99,7 +100,8 @@ def build(
         Stopped: ``interrupt`` was set before the node was ready.
         RoadcastError: something cannot be opened, or the settings do not go together.
     """
-    check_bindable(config.publish, insecure=config.insecure)  # before anything slow
+    keys = ServerKeys.load(config.curve_secret, config.allow)
+    check_bindable(config.publish, insecure=config.insecure, guarded=keys is not None)  # before anything slow
     stop = Stop(THREADS_GRACE_S)
 
     def opened(what: str, call: Callable[[], T], meanwhile: Callable[[], None] = lambda: None) -> T:
@@ -122,7 +124,8 @@ def build(
         engine = opened("loading the model", lambda: _open_engine(config, live=live))
         parts.callback(_close_engine, engine, stop)
         size, batch = choose_network_size(config, engine.spec), choose_batch(config, engine)
-        publisher = parts.enter_context(_closed_at_end(_open_publisher(config, streams, engine, policy, interrupt)))
+        bound = _open_publisher(config, keys, streams, engine, policy, interrupt)
+        publisher = parts.enter_context(_closed_at_end(bound))
         first_size = _first_size(streams[0].source)
         opened("warming up the engine", lambda: _warm_up(engine, first_size, size, batch), publisher.poll)
         channels = publisher.channels
@@ -222,7 +225,12 @@ def _closed_at_end(publisher: Publisher) -> Iterator[Publisher]:
 
 
 def _open_publisher(
-    config: NodeConfig, streams: Sequence[Stream], engine: Engine, policy: Policy, interrupt: threading.Event
+    config: NodeConfig,
+    keys: ServerKeys | None,
+    streams: Sequence[Stream],
+    engine: Engine,
+    policy: Policy,
+    interrupt: threading.Event,
 ) -> Publisher:
     paced = config.pace == "real"
     infos = [
@@ -241,6 +249,7 @@ def _open_publisher(
         engine=engine.name,
         policy=policy,
         insecure=config.insecure,
+        keys=keys,
         stop=interrupt,
     )
 

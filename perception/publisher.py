@@ -24,6 +24,7 @@ from perception.engines.engine import ModelSpec
 from perception.errors import ConfigError, Timeout
 from perception.types import Scene
 from perception.wire.boot import boot_id
+from perception.wire.curve import ServerKeys
 from perception.wire.encode import Sender
 from perception.wire.endpoint import transport_of
 from perception.wire.outlet import Outlet
@@ -43,11 +44,12 @@ class Publisher:
     """Publishes the scenes of one or more streams over ZeroMQ (wire protocol 1.0).
 
     ``policy`` ``wait`` loses nothing and lets a slow subscriber slow the node; ``drop_oldest`` is the other
-    way round. ``stop`` ends any wait early. ``channels`` holds each stream by its name.
+    way round. With ``keys`` only clients on their allow-list can subscribe. ``stop`` ends any wait early.
+    ``channels`` holds each stream by its name.
 
     Raises:
         ConfigError: a malformed endpoint, policy or stream name, two streams of one name, or an endpoint that
-            other machines can reach without ``insecure``.
+            other machines can reach without ``insecure`` or ``keys``.
         EndpointError: the endpoint is in use or is not this machine's.
     """
 
@@ -60,6 +62,7 @@ class Publisher:
         engine: str,
         policy: Policy = "drop_oldest",
         insecure: bool = False,
+        keys: ServerKeys | None = None,
         stop: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -75,7 +78,7 @@ class Publisher:
         self._closed = False
         transport, boot = transport_of(endpoint), boot_id()
         self._outlet = Outlet(
-            endpoint, names, lossless=policy == "wait", insecure=insecure, stop=self._stop, clock=clock
+            endpoint, names, lossless=policy == "wait", insecure=insecure, keys=keys, stop=self._stop, clock=clock
         )
         self.endpoint = self._outlet.endpoint  # as bound: a port of * has become a number
         self.channels: Mapping[str, Channel] = {
@@ -115,6 +118,12 @@ class Publisher:
         return self._outlet.audience.subscribers
 
     @property
+    def refused(self) -> tuple[int, str]:
+        """How many connections were refused for their keys, and why the last one was. Any thread may read it."""
+        gate = self._outlet.gate
+        return (0, "") if gate is None else (gate.refused, gate.reason)
+
+    @property
     def state(self) -> State:
         """That of the stream in the best state: a node with one camera at work is running."""
         states = {channel.state for channel in self.channels.values()}
@@ -129,7 +138,7 @@ class Publisher:
         """Take in subscriptions and send what is due of ``meta`` and ``status``. Never blocks; call it often."""
         if self._closed:
             return
-        asked = self._outlet.audience.drain()
+        asked = self._outlet.drain()
         for name, channel in self.channels.items():
             channel.poll(asked=asked.get(name, frozenset()))
 
@@ -144,7 +153,7 @@ class Publisher:
 
     def event(self, name: EventName, detail: Mapping[str, object] | None = None) -> None:
         """Send an event on every stream that has not ended."""
-        self._outlet.audience.drain()
+        self._outlet.drain()
         for channel in self.channels.values():
             channel.event(name, detail)
 
@@ -181,7 +190,7 @@ class Publisher:
             return
         self._closed = True
         if not hurry:
-            self._outlet.audience.drain()
+            self._outlet.drain()
             for channel in self.channels.values():
                 channel.end(failed=failed or channel.state == "failed", detail=detail)
             left_ms = self._outlet.wait_until_left(max(FAREWELL_S, self._patience_s), FAREWELL_S)

@@ -13,11 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perception.cli.keys import client_keys
 from perception.cli.run import FLAGS, interrupted_by_signals
 from perception.cli.sub import MAX_TIMEOUT_S
 from perception.cli.view import ENDPOINT_SCHEMES
 from perception.config import RULES, NodeConfig, flag_of, load_config
 from perception.errors import ConfigError, OutputError, RoadcastError, SourceError, SourceNotFound
+from perception.wire.curve import ClientKeys, ServerKeys
 from perception.wire.topic import FRAME_KINDS, check_kind
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ def add_parser(commands: Any) -> None:
         metavar="SECONDS",
         help="end when nothing comes for so long (default: %(default)g)",
     )
+    running.add_argument("--curve-server", metavar="FILE", help="public key of the node; yours: --curve-secret")
     running.add_argument("--follow", action="store_true", help="never end: wait for the node to come back")
     source = parser.add_argument_group("of a source: as for 'run'")
     for name, (metavar, text) in FLAGS.items():
@@ -105,7 +108,8 @@ def run(args: argparse.Namespace) -> int:
     interrupt = threading.Event()
     with interrupted_by_signals(interrupt):
         if (args.source or "").startswith(ENDPOINT_SCHEMES):
-            for name in [*given, *(["config"] if args.config else [])]:
+            own = {"curve_secret"}  # of the client, where the node runs already
+            for name in [*(name for name in given if name not in own), *(["config"] if args.config else [])]:
                 raise ConfigError(f"--{name.replace('_', '-')} is for a source; {args.source} is a node that runs.")
             report = _record_endpoint(args, kinds, interrupt)
         else:
@@ -121,7 +125,7 @@ def _record_endpoint(args: argparse.Namespace, kinds: tuple[str, ...], interrupt
 
     streams = None if args.stream and "all" in args.stream else tuple(args.stream or ("front",))
     line, error = StatusLine(sys.stderr), None
-    with _recorder(args, args.source, streams, kinds) as recorder:
+    with _recorder(args, args.source, streams, kinds, client_keys(args)) as recorder:
         try:
             while not (recorder.ended or interrupt.is_set()):
                 recorder.pump(PUMP_S)
@@ -148,7 +152,11 @@ def _record_source(
     with tempfile.TemporaryDirectory() as folder:
         if "publish" not in given:
             config = replace(config, publish=f"ipc://{folder}/node")
-        with _recorder(args, config.publish, tuple(camera.stream for camera in config.cameras), kinds) as recorder:
+        # Who has the node's own key is let in.
+        own = ServerKeys.load(config.curve_secret, config.allow)
+        keys = None if own is None else ClientKeys(own.own, own.own.public)
+        streams = tuple(camera.stream for camera in config.cameras)
+        with _recorder(args, config.publish, streams, kinds, keys) as recorder:
 
             def pump() -> None:
                 if errors:  # the disk is full, and the node is about to end
@@ -172,6 +180,8 @@ def _record_source(
 
 def _node_config(args: argparse.Namespace, given: dict[str, str]) -> NodeConfig:
     """What the node of a source is told: it begins when the recorder is there."""
+    if args.curve_server is not None:
+        raise ConfigError("--curve-server is for a running node, and not for a source.")
     if args.follow or args.timeout != TIMEOUT_S:
         raise ConfigError("--follow and --timeout are for a running node, and not for a source.")
     if args.stream and (len(args.stream) > 1 or "all" in args.stream):
@@ -184,7 +194,11 @@ def _node_config(args: argparse.Namespace, given: dict[str, str]) -> NodeConfig:
 
 @contextmanager
 def _recorder(
-    args: argparse.Namespace, endpoint: str, streams: tuple[str, ...] | None, kinds: tuple[str, ...]
+    args: argparse.Namespace,
+    endpoint: str,
+    streams: tuple[str, ...] | None,
+    kinds: tuple[str, ...],
+    keys: ClientKeys | None,
 ) -> Iterator[Recorder]:
     from perception import __version__
     from perception.client import Subscriber
@@ -198,7 +212,7 @@ def _recorder(
         raise ConfigError(f"The recording cannot replace its own source {origin!r}: give another name with -o.")
     about = {"origin": redact(origin), "roadcast": __version__, "kinds": " ".join(kinds)}
     with (
-        Subscriber(endpoint, streams=streams, kinds=kinds, queue=QUEUE, until_end=False) as subscriber,
+        Subscriber(endpoint, streams=streams, kinds=kinds, queue=QUEUE, until_end=False, keys=keys) as subscriber,
         RecordingWriter(out, about=about, overwrite=args.overwrite, sync=args.sync) as writer,
     ):
         yield Recorder(subscriber, writer, foxglove=not args.plain, follow=args.follow)

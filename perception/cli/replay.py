@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perception.cli.run import interrupted_by_signals
+from perception.cli.run import FLAGS, interrupted_by_signals
 from perception.config import RULES, flag_of, load_config
 from perception.errors import ConfigError, RoadcastError, Timeout
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PUBLISH = "tcp://127.0.0.1:5600"
 TOLERANCE = "2%"
 VERIFYING = ("engine", "device", "mode", "threads", "slots", "size", "min_object_area", "frames")
+KEYS = ("curve_secret", "allow")
 MAX_SPEED = 1000.0
 STEP_S = 0.1
 EPILOG = """\
@@ -57,6 +58,8 @@ def add_parser(commands: Any) -> None:
     play.add_argument("--step", action="store_true", help="wait for Enter before every frame")
     play.add_argument("--publish", default=PUBLISH, metavar="ENDPOINT", help="where to publish (default: %(default)s)")
     play.add_argument("--insecure", action="store_true", help="publish beyond this machine, to anybody, unencrypted")
+    for name in KEYS:
+        play.add_argument(flag_of(name), metavar=FLAGS[name][0], help=FLAGS[name][1])
     play.add_argument(
         "--policy",
         choices=("wait", "drop_oldest"),
@@ -159,6 +162,7 @@ def _verify(args: argparse.Namespace, recording: Recording, line: StatusLine) ->
 def _replay(args: argparse.Namespace, recording: Recording, line: StatusLine) -> int:
     from perception.recording.chaos import chaos_from_text
     from perception.recording.replay import Replayer, metas_of
+    from perception.wire.curve import ServerKeys
     from perception.wire.outlet import Outlet
 
     speed = _speed(args.speed)
@@ -173,7 +177,14 @@ def _replay(args: argparse.Namespace, recording: Recording, line: StatusLine) ->
     interrupt = threading.Event()
     with interrupted_by_signals(interrupt):
         metas = metas_of(recording, streams)
-        outlet = Outlet(args.publish, streams, lossless=policy == "wait", insecure=args.insecure, stop=interrupt)
+        outlet = Outlet(
+            args.publish,
+            streams,
+            lossless=policy == "wait",
+            insecure=args.insecure,
+            keys=ServerKeys.load(args.curve_secret, args.allow),
+            stop=interrupt,
+        )
         replayer = Replayer(outlet, metas, speed=speed, interrupt=interrupt, lossless=policy == "wait", chaos=chaos)
         line.note(f"Publishing {', '.join(streams)} of {args.file} ({length_s:.1f} s) at {outlet.endpoint}.")
         error, reason = _play(args, recording, replayer, interrupt, line), "end_of_source"

@@ -27,6 +27,8 @@ Ctrl-C ends the node in order and exits with 0; a second one ends it at once and
 FLAGS = {
     "stream": ("NAME", "name of the stream, the first part of every topic (default: front)"),
     "publish": ("ENDPOINT", "where subscribers connect (default: tcp://127.0.0.1:5600)"),
+    "curve_secret": ("FILE", "the node's secret key: subscribers need keys then, and messages are encrypted"),
+    "allow": ("FOLDER|FILE", "public keys of those who may subscribe; read again when it changes"),
     "pace": ("real|max", "files: as recorded, or as fast as it goes (default: real)"),
     "rate": (
         "N",

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from perception.cli.keys import add_client_flags, client_keys
 from perception.client import Message, Subscriber
 from perception.client.audit import Audit
 from perception.client.joining import Joiner
@@ -57,6 +58,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--audit", action="store_true", help="check ledger, numbering, latency and maps; exit 1 if wrong"
     )
+    add_client_flags(parser)
     parser.set_defaults(run=run)
 
 
@@ -70,10 +72,11 @@ def run(args: argparse.Namespace) -> int:
         )
     streams = None if args.stream and "all" in args.stream else args.stream or ["front"]
     kinds = None if args.kind and "all" in args.kind else args.kind or DEFAULT_KINDS
+    keys = client_keys(args)
     log = Log(audit=Audit() if args.audit else None, joiner=Joiner(kinds))
     with (
         _terminated_as_by_ctrl_c(),
-        Subscriber(args.endpoint, streams=streams, kinds=kinds, timeout=args.timeout) as subscriber,
+        Subscriber(args.endpoint, streams=streams, kinds=kinds, timeout=args.timeout, keys=keys) as subscriber,
     ):
         try:
             _receive(subscriber, args, log, None if kinds is None else frozenset(kinds))

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perception.cli.keys import add_client_flags, client_keys
 from perception.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="S",
         help="of an endpoint: end when nothing comes for so long (default %(default)s)",
     )
+    add_client_flags(parser.add_argument_group("of a node that asks for keys"))
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(run=run)
 
@@ -143,7 +145,7 @@ def _serve_page(args: argparse.Namespace) -> int:
     for name in ("frames", "model", "engine", "size", "fps", "layers"):
         if getattr(args, name) is not None:
             raise ConfigError(f"--{name} is for a video or a contact sheet: give -o or --sheet as well.")
-    hub = Hub(args.source, None if args.stream in (None, "all") else [args.stream])
+    hub = Hub(args.source, None if args.stream in (None, "all") else [args.stream], keys=client_keys(args))
 
     def announce(address: str) -> None:
         if args.json:
@@ -157,7 +159,8 @@ def _serve_page(args: argparse.Namespace) -> int:
 
 def open_feed(args: argparse.Namespace) -> Feed:
     """The shots that the arguments ask for: from an endpoint, or from a source computed here."""
-    from perception.config import load_config
+    from perception.config import flag_of, load_config
+    from perception.sources.address import redact
 
     given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     config = load_config({"source": args.source, "pace": "max", **given})
@@ -169,7 +172,12 @@ def open_feed(args: argparse.Namespace) -> Feed:
                 raise ConfigError(
                     f"--{name} is for a source that is computed here; {args.source} has computed already."
                 )
-        return shots_of_endpoint(args.source, stream=config.stream, frames=config.frames, timeout_s=args.timeout)
+        return shots_of_endpoint(
+            args.source, stream=config.stream, frames=config.frames, timeout_s=args.timeout, keys=client_keys(args)
+        )
+    for name in ("curve_server", "curve_secret"):
+        if getattr(args, name) is not None:
+            raise ConfigError(f"{flag_of(name)} is for a running node; {redact(args.source)} is computed here.")
     from perception.view.local import shots_of_source
 
     return shots_of_source(config)

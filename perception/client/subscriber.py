@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 
 import zmq
 
 from perception.classes import ClassTable
+from perception.client.handshakes import Handshakes
 from perception.client.joining import MAX_STREAMS, Joiner, ends_stream
 from perception.client.scene import ReceivedScene
 from perception.client.tally import Tally
@@ -17,6 +19,7 @@ from perception.errors import ConfigError, EndpointError, Stale, Timeout, WireEr
 from perception.wire.boot import boot_id
 from perception.wire.classes import classes_from_meta
 from perception.wire.codecs import MAX_PAYLOAD_BYTES
+from perception.wire.curve import ClientKeys, authenticate
 from perception.wire.endpoint import transport_of
 from perception.wire.message import Message, decode
 from perception.wire.topic import CONTROL_KINDS, KINDS, check_kind, check_stream, parse_topic, topic_of
@@ -38,6 +41,7 @@ class Subscriber:
             loop over messages sees them if they are asked for.
         timeout: seconds that any receive waits at most.
         queue: messages that may wait in this process before the node's own queue fills.
+        keys: CURVE keys, where the node asks for them; it is then that very node, or nothing arrives.
         until_end: whether iteration ends when every stream asked for said ``end_of_stream``, or for all streams
             every one that was heard of; else it goes on and waits for a restart.
 
@@ -56,6 +60,7 @@ class Subscriber:
         timeout: float = 5.0,
         queue: int = 256,
         until_end: bool = True,
+        keys: ClientKeys | None = None,
     ) -> None:
         _check_address(endpoint)
         self.endpoint = endpoint
@@ -76,7 +81,8 @@ class Subscriber:
         self._boot = boot_id()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
-        self._connect(queue)
+        self._handshakes = Handshakes(self._context, self._socket)
+        self._connect(queue, keys)
 
     def __enter__(self) -> Subscriber:
         return self
@@ -88,6 +94,7 @@ class Subscriber:
 
     def close(self) -> None:
         """Disconnect. May be called twice."""
+        self._handshakes.close()
         self._socket.close(linger=0)
         self._context.term()
 
@@ -144,6 +151,7 @@ class Subscriber:
                 return fresh
             left = deadline - time.monotonic()
             if not waiting and (left <= 0 or not self._socket.poll(int(left * 1000) + 1, zmq.POLLIN)):
+                self._knock_again()
                 raise self._too_old(max_age_ms)
             message = self._take()
             if message is not None:
@@ -158,6 +166,9 @@ class Subscriber:
 
     def silence(self, seconds: float) -> str:
         """A sentence on why nothing may have arrived for so long."""
+        refusal = self._handshakes.refusal()
+        if refusal:
+            return f"{self.endpoint} {refusal}"
         if not self.tally.messages:
             named = "any stream" if self._streams is None else f"stream {', '.join(map(repr, self._streams))}"
             return (
@@ -171,11 +182,20 @@ class Subscriber:
         """The next message that is accepted; others, such as the status of every second, do not prolong the wait."""
         wait = self.timeout if timeout is None else timeout
         deadline = time.monotonic() + wait
+        self._handshakes.drain()
         while self._socket.poll(max(0, int((deadline - time.monotonic()) * 1000)), zmq.POLLIN):
             message = self._take()
             if message is not None and accept(message):
                 return message
+        self._knock_again()
         raise Timeout(self.silence(wait))
+
+    def _knock_again(self) -> None:
+        """Connect once more after a refusal, which libzmq takes for the last word; allow-lists and keys change."""
+        if self._handshakes.refusal():
+            with suppress(zmq.ZMQError):  # libzmq has given the connection up by itself
+                self._socket.disconnect(self.endpoint)
+            self._socket.connect(self.endpoint)
 
     def _take(self) -> Message | None:
         """Receive one message that is here, and count it; None for what nobody asked for."""
@@ -208,8 +228,10 @@ class Subscriber:
         streams = self._ended if self._streams is None else self._streams
         self.ended = all(self._ended.get(stream, False) for stream in streams)
 
-    def _connect(self, queue: int) -> None:
+    def _connect(self, queue: int, keys: ClientKeys | None) -> None:
         socket = self._socket
+        if keys is not None:
+            authenticate(socket, keys)
         socket.setsockopt(zmq.RCVHWM, queue)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_PAYLOAD_BYTES)
         socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)

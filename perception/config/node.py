@@ -25,6 +25,8 @@ RULES: Mapping[str, Rule] = {
     **CAMERA_RULES,
     "publish": text("tcp://HOST:PORT or ipc://PATH", r"tcp://\S+:(\d+|\*)|ipc://.+"),
     "insecure": switch(),
+    "curve_secret": text("the path of a secret key file", r".+", optional=True),
+    "allow": text("the path of a folder or file with clients' public keys", r".+", optional=True),
     "pace": one_of(*PACES),
     "rate": number(0.1, 10_000, optional=True),
     "frames": whole(1, 2**53, optional=True),
@@ -58,6 +60,8 @@ class NodeConfig(CameraConfig):
     source: str = ""
     publish: str = "tcp://127.0.0.1:5600"  # where subscribers connect
     insecure: bool = False  # bind beyond this host without keys
+    curve_secret: str | None = None  # the node's own key file: subscribers need keys then
+    allow: str | None = None  # the clients that may subscribe: a folder or file of their public keys
     pace: Pace = "real"  # of files: as recorded, or as fast as it goes
     rate: float | None = None  # of files: frames a second in place of their own times, captured when they are due
     frames: int | None = None  # end after this many; None: at the end of the source

@@ -112,7 +112,7 @@ class Replayer:
 
     def idle(self) -> None:
         """Take in subscriptions; whoever asks for ``meta`` gets it. Never blocks for long."""
-        for stream, kinds in self._outlet.audience.drain().items():
+        for stream, kinds in self._outlet.drain().items():
             meta = self._metas.get(stream)
             if "meta" in kinds and meta is not None:
                 self._send(meta, self._streams.get(stream) or self._stream_of(meta))

@@ -16,11 +16,14 @@ from perception.geometry import Affine, resize_affine
 from perception.types import IdMap, Image, Instances
 from perception.view.picture import Picture, chain
 from perception.view.shots import Feed, Shot, footage_time
+from perception.wire.curve import ClientKeys
 
 KINDS = ("image", "labels", "objects")
 
 
-def shots_of_endpoint(endpoint: str, *, stream: str, frames: int | None, timeout_s: float) -> Feed:
+def shots_of_endpoint(
+    endpoint: str, *, stream: str, frames: int | None, timeout_s: float, keys: ClientKeys | None = None
+) -> Feed:
     """Subscribe to a node and join the image, labels and objects of every frame.
 
     The iterator ends with the stream or after ``frames``; it raises Timeout where nothing arrives for
@@ -30,7 +33,7 @@ def shots_of_endpoint(endpoint: str, *, stream: str, frames: int | None, timeout
         ConfigError: a malformed endpoint or stream.
         EndpointError: the endpoint cannot be connected to.
     """
-    subscriber = Subscriber(endpoint, streams=(stream,), kinds=KINDS, timeout=timeout_s)
+    subscriber = Subscriber(endpoint, streams=(stream,), kinds=KINDS, timeout=timeout_s, keys=keys)
 
     def shots() -> Generator[Shot, None, None]:
         dropped, broken, last = 0, 0, None

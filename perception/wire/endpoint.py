@@ -82,15 +82,21 @@ def ipc_file(endpoint: str) -> Path | None:
     return None if path == endpoint or path.startswith("@") else Path(path)
 
 
-def check_bindable(endpoint: str, *, insecure: bool) -> None:
+def check_bindable(endpoint: str, *, insecure: bool, guarded: bool = False) -> None:
     """Find out what can be known before a socket is bound, without looking up any name.
+
+    Args:
+        insecure: others may reach it, and read without keys.
+        guarded: only those with allowed keys can read (CURVE), wherever they are.
 
     Raises:
         ConfigError: not an endpoint, no folder for its file, a file in its place, no known host of this
-            machine, or reachable from other machines without ``insecure``.
+            machine, reachable from other machines without ``insecure`` or ``guarded``, or both of these.
         EndpointError: not an address of this machine.
     """
     transport_of(endpoint)
+    if insecure and guarded:
+        raise ConfigError("--insecure lets everybody in, --curve-secret only clients with keys: leave one of them out.")
     path = ipc_file(endpoint)
     if path is not None:
         _check_place(endpoint, path)
@@ -100,24 +106,24 @@ def check_bindable(endpoint: str, *, insecure: bool) -> None:
     if not _is_known(host) and not insecure:
         raise ConfigError(
             f"{endpoint!r} names no host that is known to be this machine: publish to tcp://127.0.0.1:PORT or to "
-            "ipc://PATH, or to an address of this machine with --insecure."
+            "ipc://PATH, or to an address of this machine with keys (--curve-secret and --allow)."
         )
     if not _is_here(host):
         raise _not_here(endpoint)
-    if not insecure:
+    if not (insecure or guarded):
         raise ConfigError(
             f"{endpoint!r} can be reached from other machines, and the stream is neither encrypted nor restricted. "
-            "Bind 127.0.0.1 or an ipc:// path, or say --insecure."
+            "Give keys (--curve-secret and --allow), bind 127.0.0.1 or an ipc:// path, or say --insecure."
         )
 
 
-def bind(socket: zmq.Socket[bytes], endpoint: str, *, insecure: bool) -> str:
+def bind(socket: zmq.Socket[bytes], endpoint: str, *, insecure: bool, guarded: bool = False) -> str:
     """Bind a socket and return the endpoint as it was bound (a port of ``*`` becomes a number).
 
     Raises:
         ConfigError, EndpointError: as ``check_bindable``, or the endpoint is in use.
     """
-    check_bindable(endpoint, insecure=insecure)
+    check_bindable(endpoint, insecure=insecure, guarded=guarded)
     path = ipc_file(endpoint)
     if path is not None:
         _clear_stale(endpoint, path)

@@ -12,6 +12,7 @@ import zmq
 
 from perception.wire.audience import Audience
 from perception.wire.codecs import Buffer
+from perception.wire.curve import Gate, ServerKeys
 from perception.wire.encode import Content, Sender, pack_message
 from perception.wire.endpoint import bind, ipc_file
 from perception.wire.topic import KINDS
@@ -30,10 +31,11 @@ MAX_REQUEST_BYTES = 4096  # of what a peer may send us
 class Outlet:
     """A bound XPUB socket that numbers what it sends, topic by topic.
 
-    ``lossless`` makes a send wait for subscribers without room; else they lose the message.
+    ``lossless`` makes a send wait for subscribers without room; else they lose the message. With ``keys`` it
+    speaks CURVE to those on the allow-list, and to nobody else.
 
     Raises:
-        ConfigError: a malformed endpoint, or one that other machines can reach without ``insecure``.
+        ConfigError: a malformed endpoint, or one that other machines can reach without ``insecure`` or ``keys``.
         EndpointError: the endpoint is in use or is not this machine's.
     """
 
@@ -44,6 +46,7 @@ class Outlet:
         *,
         lossless: bool,
         insecure: bool = False,
+        keys: ServerKeys | None = None,
         stop: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -54,10 +57,14 @@ class Outlet:
         self._file: Path | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
+        self.gate: Gate | None = None
         self.audience = Audience(self._socket, streams)
         try:
             self._set_options(max(SMALLEST_HWM, HWM_PER_TOPIC * len(KINDS) * len(streams)))
-            self.endpoint = bind(self._socket, endpoint, insecure=insecure)
+            if keys is not None:  # before it is bound, for without a gate libzmq lets everybody in
+                self.gate = Gate(self._context, keys, clock)
+                self.gate.guard(self._socket)
+            self.endpoint = bind(self._socket, endpoint, insecure=insecure, guarded=keys is not None)
             self._file = ipc_file(endpoint)
         except BaseException:
             self.close(linger_ms=0)
@@ -93,6 +100,12 @@ class Outlet:
         self._seq[topic] += delivered or force
         return delivered
 
+    def drain(self) -> Mapping[str, frozenset[str]]:
+        """Let in who may come in, and take in subscriptions; the kinds of each stream newly subscribed to."""
+        if self.gate is not None:
+            self.gate.answer()
+        return self.audience.drain()
+
     def skip(self, stream: str, kind: str, count: int) -> None:
         """Number the next message of this topic as if so many had been sent and lost on the way."""
         self._seq[stream, kind] += count
@@ -116,18 +129,20 @@ class Outlet:
         """
         hurried = self._stop.is_set()
         deadline = self._clock() + (hurried_s if hurried else timeout_s)
-        self.audience.drain()
+        self.drain()
         while self.audience.subscribers and self._clock() < deadline:
             if self._stop.is_set() and not hurried:
                 hurried, deadline = True, min(deadline, self._clock() + hurried_s)
             self.pause(10)
-            self.audience.drain()
+            self.drain()
         return max(0, int((deadline - self._clock()) * 1000))
 
     def close(self, *, linger_ms: int) -> None:
         """Close; messages not yet sent get up to ``linger_ms``."""
         self.audience.close()
         self._socket.close(linger=linger_ms)
+        if self.gate is not None:
+            self.gate.close()
         self._context.term()
         if self._file is not None:
             self._file.unlink(missing_ok=True)  # libzmq leaves it

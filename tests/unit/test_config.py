@@ -82,7 +82,10 @@ def test_a_wrong_flag_is_named_with_what_it_may_be(flags: dict[str, str], messag
     ("text", "message"),
     [
         ("farmes = 3", "there is no setting 'farmes'. Did you mean 'frames'?"),
-        ("xyzzy = 3", "there is no setting 'xyzzy'. Known are: batch, calibration, camera, device,"),
+        (
+            "xyzzy = 3",
+            "there is no setting 'xyzzy'. Known are: allow, batch, calibration, camera, curve_secret, device,",
+        ),
         ("[node]\nframes = 3", "there is no setting 'node'."),
         ('frames = "3"', "frames must be a whole number from 1"),
         ("frames = true", "frames must be a whole number from 1"),

@@ -18,6 +18,7 @@ from perception.client import Message, ReceivedScene, Subscriber
 from perception.client.joining import Joiner, ends_stream
 from perception.errors import Timeout, WireError
 from perception.wire.classes import classes_from_meta
+from perception.wire.curve import ClientKeys
 
 WINDOW_S = 2.0  # of rates and latencies
 MOST_EVENTS = 200
@@ -66,14 +67,16 @@ class Hub:
 
     Args:
         streams: those to show; None for all that the node has, which it is asked for first.
+        keys: where the node asks for them.
     """
 
-    def __init__(self, endpoint: str, streams: Sequence[str] | None) -> None:
+    def __init__(self, endpoint: str, streams: Sequence[str] | None, *, keys: ClientKeys | None = None) -> None:
         self.endpoint = endpoint
         self.streams: dict[str, StreamState] = {name: StreamState() for name in streams or ()}
         self.events: deque[dict[str, Any]] = deque(maxlen=MOST_EVENTS)
         self.told = 0  # events so far
         self.wanted: frozenset[str] = frozenset()  # kinds that some page shows
+        self._keys = keys
         self._named = streams is not None
         self._subscribed: tuple[tuple[str, ...] | None, frozenset[str]] | None = None
         self._subscriber: Subscriber | None = None
@@ -132,7 +135,13 @@ class Hub:
         for state in self.streams.values():
             state.last.clear()  # what was missed meanwhile was not asked for
         self._subscriber = Subscriber(
-            self.endpoint, streams=streams, kinds=sorted(kinds), timeout=SLICE_S, queue=64, until_end=False
+            self.endpoint,
+            streams=streams,
+            kinds=sorted(kinds),
+            timeout=SLICE_S,
+            queue=64,
+            until_end=False,
+            keys=self._keys,
         )
 
     def _take(self, message: Message) -> bool:
