@@ -136,6 +136,8 @@ def _abandon_unwritten() -> None:
 
 
 def _fail(error: RoadcastError) -> int:
+    from perception.sources.address import redact  # an address may stand where any other word should
+
     with suppress(OSError):  # a stderr on a full disk; the exit code still tells
-        print(f"roadcast: error: {error}", file=sys.stderr)
+        print(f"roadcast: error: {redact(str(error))}", file=sys.stderr)
     return error.exit_code

@@ -12,7 +12,8 @@ _SECRET_NAME = (
     r"(?:pass|passwd|password|pwd|token|key|apikey|api_key|access_token|auth|secret|sig|signature|user|usr|login)"
 )
 _SECRET = re.compile(rf"(?i)([?&;]{_SECRET_NAME}=)[^&;#\s'\"]*")
-_USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+://)[^/?#\s'\"]*@")
+# One slash will do: an address that was taken for a path has lost the other.
+_USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+://?)[^/?#\s'\"]*@")
 
 
 def scheme_of(uri: str) -> str | None:
