@@ -14,13 +14,12 @@ was never interrupted: batches depend on (seed, epoch, index) only.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 
-from perception.errors import ModelError
 from perception.terminal import StatusLine
 from training.album import Album
 from training.data.borders import BorderTerm
@@ -32,6 +31,7 @@ from training.distillation import Student
 from training.losses import SegmentationLoss
 from training.models.network import build_network, load_encoder
 from training.models.saved import load_model
+from training.models.start import start_from
 from training.optimizer import build_optimizer
 from training.progress import Progress
 from training.provenance import note_of_start
@@ -61,17 +61,17 @@ def fit(
     """
     folder = RunFolder(config.out, config.to_json() | {"data": mixture.to_json()})
     first_epoch = folder.first_epoch(resume=resume)
+    line = StatusLine(sys.stdout)
     with on_devices(config.devices):
         keras.utils.set_random_seed(config.seed)
         with _precision(config.precision):
-            model = _build(config, mixture)
+            model = _build(config, mixture, line.note if first_epoch == 0 else lambda _text: None)
         with _precision("float32"):  # what is scored and exported; bf16 is for the training steps alone
             averaged = build_network(config.network, width=config.width, encoder=config.encoder)
         log = TensorBoardLog(config.out / "tensorboard", first_epoch) if config.tensorboard else None
         folder.claim(first_epoch, note_of_start(first_epoch))
         if first_epoch:
             folder.load_checkpoint(model)
-        line = StatusLine(sys.stdout)
         progress = Progress(
             line,
             epochs=config.epochs,
@@ -129,7 +129,7 @@ def _precision(policy: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _build(config: FitConfig, mixture: Mixture) -> keras.Model:
+def _build(config: FitConfig, mixture: Mixture, tell: Callable[[str], None]) -> keras.Model:
     share = loss_share()
     model = build_network(config.network, width=config.width, encoder=config.encoder, auxiliary=True)
     if config.teacher is not None:
@@ -138,7 +138,7 @@ def _build(config: FitConfig, mixture: Mixture) -> keras.Model:
         student.learn_from(teacher, weight=config.teacher_weight * share, temperature=config.temperature)
         model = student
     if config.initial_weights is not None:
-        _start_from(model, config.initial_weights)
+        tell(str(start_from(model, config.initial_weights)))
     elif config.encoder_weights is not None:
         load_encoder(model, config.network, config.encoder_weights, encoder=config.encoder)
     counts = count_classes(pair for part in mixture.parts for pair in part)
@@ -164,15 +164,3 @@ def _build(config: FitConfig, mixture: Mixture) -> keras.Model:
     model.compile(optimizer, [loss, auxiliary_loss], loss_weights=[share, AUXILIARY_WEIGHT * share])
     optimizer.build(model.trainable_variables)
     return model
-
-
-def _start_from(model: keras.Model, path: Path) -> None:
-    """Copy every layer that the trained model has; the auxiliary head starts anew."""
-    for layer in load_model(path).layers:
-        try:
-            model.get_layer(layer.name).set_weights(layer.get_weights())
-        except ValueError:
-            raise ModelError(
-                f"{path} cannot start this run: its layer {layer.name!r} does not fit. Give the network, "
-                "the width and the encoder that it was trained with."
-            ) from None

@@ -104,7 +104,7 @@ def test_a_checkpoint_holds_weights_statistics_and_the_optimizer_with_its_averag
 ) -> None:
     folder = fit_module.RunFolder(tmp_path, {})
     config = config_in(tmp_path)
-    trained, fresh = (fit_module._build(config, mixture) for _ in range(2))
+    trained, fresh = (fit_module._build(config, mixture, print) for _ in range(2))
     random = np.random.default_rng(0)
     frames = random.integers(0, 256, (2, 64, 64, 3), np.uint8)
     labels = random.integers(0, CLASSES, (2, 32, 32)).astype(np.uint8)
@@ -232,7 +232,7 @@ def test_a_run_can_start_from_another_s_model(tmp_path: Path, mixture: Mixture) 
     start = tiny_net()
     start.save(tmp_path / "start.keras")
     config = config_in(tmp_path / "run", initial_weights=tmp_path / "start.keras")
-    model = fit_module._build(config, mixture)
+    model = fit_module._build(config, mixture, print)
     for layer in start.layers:
         for one, other in zip(layer.get_weights(), model.get_layer(layer.name).get_weights()):
             assert (one == other).all()
