@@ -42,6 +42,7 @@ def export_onnx(
     label_stride: int,
     size: Size | None = None,
     calibration: Iterable[Frames] = (),
+    symmetric: bool = False,
 ) -> list[str]:
     """Write ``model`` (u8 frames to logits) as an ONNX file under the graph contract.
 
@@ -51,8 +52,8 @@ def export_onnx(
     at all.
 
     The precision is the card's. With fp32, weights are stored as f16 behind a Cast, which engines fold at load;
-    fp16 and int8 (``training.precision``) need frames at network size for ``calibration``. Returns the names of
-    the nodes that fp16 had to leave in f32.
+    fp16 and int8 (``training.precision``) need frames at network size for ``calibration``; ``symmetric`` int8 is
+    TensorRT's. Returns the names of the nodes that fp16 had to leave in f32.
 
     Raises:
         ModelError: a layer has no translation, a weight is not finite, or the stride does not suit the model.
@@ -80,7 +81,7 @@ def export_onnx(
         if card.precision == "fp16":
             proto, kept = to_half(proto, network, calibration)
         else:
-            proto = to_int8(proto, network, calibration)
+            proto = to_int8(proto, network, calibration, symmetric=symmetric)
     if size is not None:
         _fix_size(proto, size, label_stride)
     onnx.checker.check_model(proto, full_check=True)

@@ -28,6 +28,7 @@ HALF_LIMIT = 65504 / 4
 QUANTIZED = ("Conv", "ConvTranspose", "Add", "Concat", "Resize", "MaxPool", "AveragePool", "GlobalAveragePool")
 _ALWAYS_FLOAT = {"Resize": (1, 2)}  # inputs that are f32 in every precision: region and scales
 _WEIGHTED = ("Conv", "ConvTranspose")
+_SYMMETRIC = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
 
 
 def to_half(model: ModelProto, network: Sequence[str], frames: Iterable[Frames]) -> tuple[ModelProto, list[str]]:
@@ -88,11 +89,16 @@ def _float_tensors(model: ModelProto) -> set[str]:
     return found | {tensor.name for tensor in inferred.initializer if tensor.data_type == TensorProto.FLOAT}
 
 
-def to_int8(model: ModelProto, network: Sequence[str], frames: Iterable[Frames]) -> ModelProto:
+def to_int8(
+    model: ModelProto, network: Sequence[str], frames: Iterable[Frames], *, symmetric: bool = False
+) -> ModelProto:
     """``model`` with quantise/dequantise pairs: u8 activations, s8 weights, one scale for each output channel.
 
     The first convolution, which sees the frame, and the last, which gives the logits, stay f32: they hold
     few of the operations, and the labels most of the error.
+
+    ``symmetric`` is what TensorRT takes: s8 activations around zero and biases in f32. ONNX Runtime then computes
+    the convolutions in f32, which is why it is not the only form.
     """
     inside = set(network)
     weighted = [node.name for node in model.graph.node if node.name in inside and node.op_type in _WEIGHTED]
@@ -108,9 +114,10 @@ def to_int8(model: ModelProto, network: Sequence[str], frames: Iterable[Frames])
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=list(QUANTIZED),
                 per_channel=True,
-                activation_type=QuantType.QUInt8,
+                activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 nodes_to_exclude=left_out,
+                extra_options=dict(_SYMMETRIC) if symmetric else {},
             )
         found = onnx.load(quantized)
     del found.metadata_props[:]

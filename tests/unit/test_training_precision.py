@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ onnx = pytest.importorskip("onnx", reason="export needs ONNX")
 
 from perception.engines.contract import read_spec  # noqa: E402
 from perception.engines.open import open_engine  # noqa: E402
-from perception.errors import ConfigError  # noqa: E402
+from perception.errors import ConfigError, EngineUnavailable, RoadcastError  # noqa: E402
 from perception.types import VOID, CaptureTime, Frame  # noqa: E402
 from training.answers import engine_answer, keras_answer  # noqa: E402
 from training.card import ModelCard  # noqa: E402
@@ -67,6 +68,45 @@ def test_every_precision_labels_as_the_model_does(tmp_path: Path, precision: str
         made = {name: node.op_type for node in proto.graph.node for name in node.output}
         weights = [made.get(node.input[1], "") for node in proto.graph.node if node.op_type == "Conv"]
         assert weights == ["", "DequantizeLinear", "DequantizeLinear", ""]  # the first and the last stay f32
+
+
+def test_symmetric_int8_is_what_tensorrt_takes(tmp_path: Path) -> None:
+    model, path = network(), tmp_path / "m.onnx"
+    written(path, model, "int8", symmetric=True)
+    proto = onnx.load(path)
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    made = {name: node.op_type for node in proto.graph.node for name in node.output}
+    pairs = [node for node in proto.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert len(pairs) >= 4
+    zeros = [values[node.input[2]] for node in pairs]
+    assert {zero.dtype for zero in zeros} == {np.dtype(np.int8)}
+    assert all((zero == 0).all() for zero in zeros)
+    convolutions = [node for node in proto.graph.node if node.op_type == "Conv"]
+    assert [made.get(node.input[1], "") for node in convolutions] == ["", "DequantizeLinear", "DequantizeLinear", ""]
+    assert not any(made.get(node.input[2], "") == "DequantizeLinear" for node in convolutions)
+    with closing(open_engine("onnxruntime", path, mode="latency", threads=1)) as engine:
+        images = [frame[0] for frame in frames()]
+        found = compare(keras_answer(model), engine_answer(engine), images, engine.spec.network_size)
+    assert found.label_agreement >= 0.9
+
+
+@pytest.mark.timeout(600)
+def test_tensorrt_compiles_symmetric_int8(tmp_path: Path) -> None:
+    from perception.engines.tensorrt.build import Recipe, build_plan
+    from perception.engines.tensorrt.library import load_library
+    from perception.engines.tensorrt.shapes import Shapes
+
+    try:
+        library = load_library("tensorrt_rtx")
+    except EngineUnavailable as error:
+        pytest.skip(f"TensorRT for RTX is not here: {error}")
+    written(tmp_path / "m.onnx", network(), "int8", symmetric=True)
+    shapes = Shapes((1, 1, 2), ((64, 32), (64, 32), (64, 32)))
+    built = build_plan(library, tmp_path / "m.onnx", Recipe("sm89", shapes))
+    assert len(built.plan) > 10_000
+    written(tmp_path / "m.onnx", network(), "int8")
+    with pytest.raises(RoadcastError):  # why there are two forms
+        build_plan(library, tmp_path / "m.onnx", Recipe("sm89", shapes))
 
 
 def test_what_overflows_a_half_stays_f32(tmp_path: Path) -> None:

@@ -43,6 +43,12 @@ def add_parser(commands: Any) -> None:
         help="of weights and arithmetic (default fp32, for which engines choose for themselves)",
     )
     parser.add_argument(
+        "--int8-for",
+        choices=("cpu", "tensorrt"),
+        default="cpu",
+        help="the form of int8: u8 activations, or the signed symmetric ones that TensorRT takes (default cpu)",
+    )
+    parser.add_argument(
         "--calibrate", metavar="KIND:DIR[:SPLIT]", help="frames whose values decide about fp16 and int8: training data"
     )
     parser.add_argument(
@@ -63,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"--precision {args.precision} needs frames to measure on: give --calibrate KIND:DIR[:SPLIT]."
         )
+    if args.int8_for != "cpu" and args.precision != "int8":
+        raise ConfigError(f"--int8-for {args.int8_for} is a form of int8: give --precision int8 with it.")
     from training.data.datasets import open_dataset
 
     held_out = {text: open_dataset(text) for text in args.score}
@@ -79,7 +87,15 @@ def run(args: argparse.Namespace) -> int:
     pixels = args.pixels or args.size[0] * args.size[1]
     card = ModelCard(args.id, pixels, precision=args.precision, facts=facts)
     frames = (_network_frame(pair, args.size, pixels) for pair in shown)
-    kept = export_onnx(model, args.out, card, label_stride=args.label_stride, size=args.size, calibration=frames)
+    kept = export_onnx(
+        model,
+        args.out,
+        card,
+        label_stride=args.label_stride,
+        size=args.size,
+        calibration=frames,
+        symmetric=args.int8_for == "tensorrt",
+    )
     if kept:
         print(f"kept in fp32, because their values came near the limit of fp16: {', '.join(kept)}")
     with closing(open_engine("onnxruntime", args.out, mode="latency")) as engine:
@@ -126,5 +142,7 @@ def _export_command(args: argparse.Namespace) -> str:
     options = {"-o": args.out.name, "--id": args.id, size[0]: size[1], "--label-stride": args.label_stride}
     if args.precision != "fp32":
         options |= {"--precision": args.precision, "--calibrate": score_name(args.calibrate)}
+    if args.precision == "int8" and args.int8_for != "cpu":
+        options["--int8-for"] = args.int8_for
     words = ["roadcast-train", "export", args.model.name, *(str(w) for option in options.items() for w in option)]
     return shlex.join([*words, *(w for text in args.score for w in ("--score", score_name(text)))])
