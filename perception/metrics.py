@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,24 @@ class Histogram:
     def __init__(self) -> None:
         self._bins: Counter[int] = Counter()
         self._largest_ns = 0
+        self.total_ns = 0
         self.count = 0
 
     def add(self, duration_ns: int) -> None:
         """Count one duration."""
         self._bins[int(math.log(max(duration_ns, 1)) * _BINS_PER_E)] += 1
         self._largest_ns = max(self._largest_ns, duration_ns)
+        self.total_ns += duration_ns
         self.count += 1
+
+    def up_to(self, bounds_ms: Sequence[float]) -> tuple[int, ...]:
+        """How many durations did not exceed each of these bounds; right within the width of a bin."""
+        found = [0] * len(bounds_ms)
+        for index, count in self._bins.items():
+            middle_ms = math.exp((index + 0.5) / _BINS_PER_E) / 1e6
+            for at, bound_ms in enumerate(bounds_ms):
+                found[at] += count * (middle_ms <= bound_ms)
+        return tuple(found)
 
     def quantile_ms(self, q: float) -> float:
         """The smallest duration in milliseconds that a share ``q`` of all does not exceed."""

@@ -11,6 +11,7 @@ from perception.errors import EngineError, RoadcastError, Timeout
 from perception.ledger import total
 from perception.metrics import Usage
 from perception.node import Node, build
+from perception.operations.watching import watched
 from perception.pipeline import WAKE_S, Stopped
 from perception.stream import Stream
 from perception.summary import Reason, Status, StreamSummary, Summary
@@ -38,7 +39,11 @@ def run(
     Raises:
         RoadcastError: the node could not begin: something cannot be opened, or settings do not go together.
     """
-    watch = Watch(interrupt or threading.Event(), show)
+    with watched(config, show) as show_all:
+        return _run(config, Watch(interrupt or threading.Event(), show_all))
+
+
+def _run(config: NodeConfig, watch: Watch) -> Summary | None:
     try:
         with build(config, interrupt=watch.interrupt, tick=watch.tick) as node:
             watch.node = node

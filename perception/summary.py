@@ -11,7 +11,23 @@ from perception.metrics import Quantiles, rounded
 from perception.publisher import State
 from perception.types import Size
 
+LATENCY_BOUNDS_MS = (5.0, 10.0, 20.0, 33.0, 50.0, 75.0, 100.0, 150.0, 250.0, 500.0, 1000.0, 2500.0)
 Reason = Literal["end_of_source", "frame_limit", "interrupted", "source_error", "engine_error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamStatus:
+    """One camera of a running node at one moment. ``latency_up_to`` counts frames by ``LATENCY_BOUNDS_MS``."""
+
+    stream: str
+    state: State
+    ledger: LedgerEntry
+    fps: float
+    latency_up_to: tuple[int, ...]
+    latency_count: int
+    latency_total_ns: int
+    absences: int
+    away: str | None  # why the camera is away just now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +45,10 @@ class Status:
     publish: str  # the endpoint as bound; empty before
     engine_reason: str  # what runs the model and why; empty before it is loaded
     away: Mapping[str, str] = field(default_factory=dict)  # cameras that are away just now, and why
+    streams: tuple[StreamStatus, ...] = ()
+    model: Mapping[str, str] = field(default_factory=dict)  # id, precision and engine; empty before it is loaded
+    refused: int = 0  # connections of clients without an allowed key
+    refused_because: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,6 +62,7 @@ class NodeScreen:
         self._line = line
         self._introduced = False
         self._away: set[str] = set()
+        self._refused = 0
 
     def show(self, status: Status) -> None:
         """Show how things stand."""
@@ -73,6 +74,9 @@ class NodeScreen:
         for name in sorted(self._away - status.away.keys()):
             self._line.note(f"{name}: the camera is back.")
         self._away = set(status.away)
+        if status.refused > self._refused:
+            self._refused = status.refused
+            self._line.note(f"A client was refused ({status.refused} so far): {status.refused_because}.")
         self._line.show(status_text(status), key=status.state if status.state == "running" else status.doing)
 
 

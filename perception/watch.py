@@ -12,7 +12,7 @@ from perception.ledger import total
 from perception.metrics import Meter
 from perception.node import Node, computes
 from perception.stream import Stream
-from perception.summary import Reason, Status
+from perception.summary import LATENCY_BOUNDS_MS, Reason, Status, StreamStatus
 from perception.types import Scene
 
 SHOW_PERIOD_S = 0.2
@@ -109,4 +109,29 @@ class Watch:
             publish=node.publisher.endpoint if node else "",
             engine_reason=node.engine.reason if node else "",
             away={stream.name: stream.away for stream in streams if stream.away},
+            streams=tuple(_stream_status(stream, node.publisher.channels[stream.name]) for stream in streams)
+            if node
+            else (),
+            model=_model_of(node) if node else {},
+            refused=node.publisher.refused[0] if node else 0,
+            refused_because=node.publisher.refused[1] if node else "",
         )
+
+
+def _stream_status(stream: Stream, channel: Channel) -> StreamStatus:
+    latency = stream.meter.latency
+    return StreamStatus(
+        stream=stream.name,
+        state=channel.state,
+        ledger=stream.ledger.entry(),
+        fps=channel.fps,
+        latency_up_to=latency.up_to(LATENCY_BOUNDS_MS),
+        latency_count=latency.count,
+        latency_total_ns=latency.total_ns,
+        absences=stream.absences,
+        away=stream.away,
+    )
+
+
+def _model_of(node: Node) -> dict[str, str]:
+    return {"model": node.engine.spec.id, "precision": node.engine.spec.precision, "engine": node.engine.name}

@@ -11,12 +11,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perception.cli import INTERRUPTED
 from perception.cli.restart import restart
-from perception.config import RULES, flag_of, load_config
+from perception.config import RULES, NodeConfig, flag_of, load_config
+from perception.errors import RoadcastError
 from perception.terminal import NodeScreen, StatusLine, summary_text
+
+if TYPE_CHECKING:
+    from perception.summary import Summary
 
 EPILOG = """\
 Sources: drive.mp4, 'frames/*.png' or a folder, 0 or /dev/video0, rtsp://..., synth://street?seed=1.
@@ -66,6 +70,8 @@ FLAGS = {
     "on_engine_failure": ("exit|restart", "cameras: end when the engine fails, or begin anew (default: exit)"),
     "size": ("WxH|PIXELS", "size of the network's input, or its pixel budget (default: the model's)"),
     "min_object_area": ("PIXELS", "smaller things are no objects; on a map of 1024x512 (default: 64)"),
+    "metrics": ("HOST:PORT", "serve /metrics for Prometheus, /healthz and /readyz there"),
+    "log_format": ("text|json", "what is said on stderr: for people, or one JSON object a line (default: text)"),
 }
 
 
@@ -104,29 +110,50 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(given_settings(args), file=args.config)
     interrupt = threading.Event()
     with interrupted_by_signals(interrupt):
-        from perception.run import run as run_node
-
-        line = StatusLine(sys.stderr)
-        try:
-            summary = run_node(config, interrupt=interrupt, show=NodeScreen(line).show)
-        finally:
-            line.clear()
-        if summary is None:
-            print("roadcast: interrupted before the node was ready", file=sys.stderr)
-            code = 0
-        else:
-            print(summary_text(summary), file=sys.stderr)
-            code = summary.exit_code
+        summary = _run_and_log(config, interrupt) if config.log_format == "json" else _run_and_show(config, interrupt)
+        code = 0 if summary is None else summary.exit_code
         if args.json:
             found = {"state": "ended", "reason": "interrupted"} if summary is None else summary.to_json()
             print(json.dumps(found, allow_nan=False), flush=True)
-        if summary is not None and summary.error:
-            print(f"roadcast: error: {summary.error}", file=sys.stderr)
         if summary is not None and summary.reason == "engine_error" and config.on_engine_failure == "restart":
             restart(interrupt)
         if interrupt.is_set() or (summary is not None and summary.threads_left):
             _leave_threads_behind(code)
     return code
+
+
+def _run_and_show(config: NodeConfig, interrupt: threading.Event) -> Summary | None:
+    from perception.run import run as run_node
+
+    line = StatusLine(sys.stderr)
+    try:
+        summary = run_node(config, interrupt=interrupt, show=NodeScreen(line).show)
+    finally:
+        line.clear()
+    if summary is None:
+        print("roadcast: interrupted before the node was ready", file=sys.stderr)
+        return None
+    print(summary_text(summary), file=sys.stderr)
+    if summary.error:
+        print(f"roadcast: error: {summary.error}", file=sys.stderr)
+    return summary
+
+
+def _run_and_log(config: NodeConfig, interrupt: threading.Event) -> Summary | None:
+    from perception.operations.log import JsonLog
+    from perception.run import run as run_node
+
+    log = JsonLog()
+    try:
+        summary = run_node(config, interrupt=interrupt, show=log.show)
+    except RoadcastError as error:
+        log.say("error", level="error", message=str(error), exit_code=error.exit_code)
+        raise SystemExit(error.exit_code) from None
+    if summary is None:
+        log.say("ended", state="ended", reason="interrupted")
+    else:
+        log.ended(summary)
+    return summary
 
 
 def _leave_threads_behind(code: int) -> None:

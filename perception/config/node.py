@@ -15,9 +15,11 @@ from perception.types import Size
 
 Policy = Literal["wait", "drop_oldest"]
 OnEngineFailure = Literal["exit", "restart"]
+LogFormat = Literal["text", "json"]
 PACES: tuple[Pace, ...] = get_args(Pace)
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 ON_ENGINE_FAILURE: tuple[OnEngineFailure, ...] = get_args(OnEngineFailure)
+LOG_FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)
 MOST_CAMERAS = 64
 
 # Every setting but the table of cameras, in the order of the fields of NodeConfig.
@@ -43,6 +45,8 @@ RULES: Mapping[str, Rule] = {
     "on_engine_failure": one_of(*ON_ENGINE_FAILURE),
     "size": size(),
     "min_object_area": whole(1, LARGEST_SIDE**2),
+    "metrics": text("HOST:PORT", r"[^\s/]+:\d{1,5}", optional=True),
+    "log_format": one_of(*LOG_FORMATS),
 }
 
 
@@ -78,6 +82,9 @@ class NodeConfig(CameraConfig):
     on_engine_failure: OnEngineFailure = "exit"  # end the process, or begin anew: for cameras
     size: Size | int | None = None  # (w, h) of the network's input, or its pixel budget; None: the model's own
     min_object_area: int = 64  # pixels of a map of 1024x512, scaled to the map at hand; smaller things are no objects
+
+    metrics: str | None = None  # where /metrics, /healthz and /readyz are served
+    log_format: LogFormat = "text"  # of what the command says while it runs
 
     camera: tuple[CameraConfig, ...] = ()
 

@@ -1,0 +1,1 @@
+"""What those who operate a node need: metrics, health, structured logs, and word to the service manager."""
