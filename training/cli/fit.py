@@ -25,7 +25,7 @@ FLAGS = {
     "width": ("small|medium|large", "size of the network (default: large)"),
     "encoder": ("NAME", "lite0, lite1 or lite2, of the network light (default: lite0)"),
     "encoder_weights": ("FILE", "ImageNet weights of the encoder; without them it starts from noise"),
-    "initial_weights": ("MODEL.keras", "a model to start from instead"),
+    "initial_weights": ("MODEL.keras", "a model to start from instead; for an FCN also a coarser one's"),
     "epochs": ("N", "epochs, each followed by a line of metrics (default: 100)"),
     "steps": ("N", "batches an epoch (default: 50)"),
     "batch": ("N", "images a batch (default: 8)"),
