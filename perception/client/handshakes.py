@@ -23,23 +23,31 @@ class Handshakes:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes]) -> None:
         self._socket = socket
-        self._last = 0
+        self._last = self._outcome = 0
         # Without a limit: a full monitor would stop the thread that does the connecting.
         self._monitor: zmq.Socket[bytes] = context.socket(zmq.PAIR)
         self._monitor.setsockopt(zmq.RCVHWM, 0)
         address = f"inproc://handshakes-{id(self):x}"
-        socket.monitor(address, zmq.EVENT_HANDSHAKE_SUCCEEDED | sum(_SAYINGS))
+        others = zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_DELAYED | zmq.EVENT_CONNECT_RETRIED
+        socket.monitor(address, zmq.EVENT_HANDSHAKE_SUCCEEDED | others | sum(_SAYINGS))
         self._monitor.connect(address)
 
     def drain(self) -> None:
         """Take in what happened. Never blocks; to be called now and then, for it is kept until then."""
         while self._monitor.poll(0, zmq.POLLIN):
-            self._last = recv_monitor_message(self._monitor)["event"]
+            self._last = int(recv_monitor_message(self._monitor)["event"])
+            if self._last in _SAYINGS or self._last == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._outcome = self._last
 
     def refusal(self) -> str:
         """A sentence without its subject on why the last connection came to nothing; empty where it did not."""
         self.drain()
-        return _SAYINGS.get(self._last, "")
+        return _SAYINGS.get(self._outcome, "")
+
+    def given_up(self) -> bool:
+        """Whether libzmq has ended the connection and does not try again: after a refusal, or an oversized message."""
+        self.drain()
+        return self._last in _SAYINGS or self._last == zmq.EVENT_DISCONNECTED
 
     def close(self) -> None:
         """Stop listening. May be called twice."""

@@ -191,8 +191,8 @@ class Subscriber:
         raise Timeout(self.silence(wait))
 
     def _knock_again(self) -> None:
-        """Connect once more after a refusal, which libzmq takes for the last word; allow-lists and keys change."""
-        if self._handshakes.refusal():
+        """Connect once more where libzmq takes what came for the last word; allow-lists, keys and nodes change."""
+        if self._handshakes.given_up():
             with suppress(zmq.ZMQError):  # libzmq has given the connection up by itself
                 self._socket.disconnect(self.endpoint)
             self._socket.connect(self.endpoint)

@@ -15,11 +15,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import zmq
 from clips import clip, steady
 from tiny_model import write_model
 
 from perception.client import Subscriber
 from perception.errors import Timeout
+from perception.wire.codecs import MAX_PAYLOAD_BYTES
 from perception.wire.curve import ClientKeys, ServerKeys
 from perception.wire.encode import Content, Sender
 from perception.wire.keys import generate
@@ -212,3 +214,24 @@ def test_a_gate_that_is_missing_lets_nobody_in_by_accident(keys: Keys) -> None:
     with sending("tcp://127.0.0.1:*", keys.server) as one, sending("tcp://127.0.0.1:*", keys.server) as other:
         for outlet in (one, other):
             assert "refuses" in heard(outlet.endpoint, keys.client("stranger"), 1.5)
+
+
+def test_a_subscriber_comes_back_to_a_node_that_sent_too_much() -> None:
+    """libzmq ends a connection for good that brought a message over the limit."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    node: zmq.Socket[bytes] = context.socket(zmq.XPUB)
+    node.linger = 0
+    node.setsockopt(zmq.XPUB_VERBOSER, 1)  # tells of every subscription
+    port = node.bind_to_random_port("tcp://127.0.0.1")
+    with Subscriber(f"tcp://127.0.0.1:{port}", streams=None, kinds=None, timeout=0.5) as subscriber:
+        assert node.recv() == b"\x01"
+        node.send_multipart([b"front/labels/", bytes(MAX_PAYLOAD_BYTES + 1)])
+        for _ in range(int(PATIENCE_S)):
+            with suppress(Timeout):
+                subscriber.receive()
+            if node.poll(0) and node.recv() == b"\x01":
+                break
+        else:
+            pytest.fail("it never came back")
+    node.close()
+    context.term()
