@@ -51,6 +51,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
+    request_queue_size = 64
 
     def __init__(self, host: str, port: int, board: Board) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
