@@ -360,7 +360,7 @@ def test_coarse_labels_are_those_of_the_mean_logits(tmp_path: Path, end: str, la
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
 def test_weights_that_no_half_holds_are_refused(tmp_path: Path, value: float) -> None:
     frame = keras.Input((None, None, 3), dtype="uint8", name="frame")
-    wide = layers.Conv2D(19, 3, name="wide")
+    wide = layers.Conv2D(19, 3, padding="same", name="wide")
     model = keras.Model(frame, wide(layers.Rescaling(1.0)(frame)))
     kernel, bias = wide.get_weights()
     kernel[0, 0, 0, 0] = value
