@@ -13,6 +13,7 @@ import argparse
 import random
 import struct
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -209,9 +210,9 @@ def guided(runs: int) -> None:
     except ModuleNotFoundError:
         raise SystemExit("--coverage needs atheris: pip install atheris") from None
     atheris.instrument_all()
-    atheris.Setup(
-        [sys.argv[0], f"-atheris_runs={runs}", str(VECTORS)], lambda packed: read_all(unpack(packed)) and None
-    )
+    found = tempfile.mkdtemp(prefix="roadcast-fuzz-")  # new inputs go into the first folder
+    arguments = [sys.argv[0], f"-atheris_runs={runs}", found, str(VECTORS)]
+    atheris.Setup(arguments, lambda packed: read_all(unpack(packed)) and None)
     atheris.Fuzz()
 
 
