@@ -143,7 +143,7 @@ BAD: dict[str, tuple[Callable[[Path], None] | None, list[str], int, str]] = {
 }
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("what", BAD)
 def test_bad_input_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str) -> None:
     damage, arguments, code, message = BAD[what]
@@ -159,7 +159,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
     assert not (tmp_path / "m.onnx").exists()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_model_of_other_classes_cannot_be_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frame = keras.Input((None, None, 3), dtype="uint8")
     keras.Model(frame, keras.layers.Conv2D(7, 1)(keras.layers.Rescaling(1.0)(frame))).save(tmp_path / "seven.keras")

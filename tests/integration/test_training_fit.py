@@ -98,7 +98,7 @@ def test_a_run_that_was_interrupted_ends_with_the_weights_of_one_that_was_not(tm
         np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_checkpoint_holds_weights_statistics_and_the_optimizer_with_its_average(
     tmp_path: Path, mixture: Mixture
 ) -> None:
@@ -128,7 +128,7 @@ def test_a_checkpoint_holds_weights_statistics_and_the_optimizer_with_its_averag
     assert (statistics[0] != 1).all()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_few_frames_can_be_learnt_by_heart(tmp_path: Path, mixture: Mixture) -> None:
     config = config_in(tmp_path / "run", epochs=3, steps=12, rate=0.05, hard_share=1.0, evaluate_every=3)
     fit_module.fit(config, mixture, no_score)
@@ -136,7 +136,7 @@ def test_a_few_frames_can_be_learnt_by_heart(tmp_path: Path, mixture: Mixture) -
     assert losses[-1] < 0.5 * losses[0]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_run_in_bfloat16_leaves_a_float32_model_and_the_policy_as_it_was(tmp_path: Path, mixture: Mixture) -> None:
     before = keras.config.dtype_policy().name
     path = fit_module.fit(config_in(tmp_path / "run", epochs=1, steps=1, precision="mixed_bfloat16"), mixture, no_score)
@@ -144,7 +144,7 @@ def test_a_run_in_bfloat16_leaves_a_float32_model_and_the_policy_as_it_was(tmp_p
     assert keras.config.dtype_policy().name == before
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(
     tmp_path: Path, mixture: Mixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,7 +166,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(
     assert json.loads((config.out / "checkpoint.json").read_text())["epoch"] == 1
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_an_unreadable_image_ends_the_run_with_its_name(
     tmp_path: Path, mixture: Mixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +227,7 @@ def test_weights_that_cannot_be_used_claim_no_folder(tmp_path: Path, mixture: Mi
         assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_run_can_start_from_another_s_model(tmp_path: Path, mixture: Mixture) -> None:
     start = tiny_net()
     start.save(tmp_path / "start.keras")

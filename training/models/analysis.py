@@ -54,7 +54,10 @@ def logits_stride(model: keras.Model) -> int:
     except ValueError as error:
         raise ModelError(f"{model.name!r} takes no frame of {side}x{side}: {error}.") from None
     if width != height or side % width:
-        raise ModelError(f"{model.name!r} gives {width}x{height} logits for a {side}x{side} frame: no even part.")
+        raise ModelError(
+            f"{model.name!r} gives {width}x{height} logits for a {side}x{side} frame: no even "
+            "part, so that labels would not lie on the frame. Pad its convolutions ('same')."
+        )
     return side // width
 
 
