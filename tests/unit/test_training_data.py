@@ -12,6 +12,7 @@ from tiny_data import frame_and_values, write_camvid, write_cityscapes, write_ki
 from perception.classes import CITYSCAPES
 from perception.errors import ConfigError, SourceError
 from perception.types import VOID
+from training.cli.texts import score_name
 from training.data import statistics, taxonomy
 from training.data.datasets import Pair, open_dataset, read_image, read_pair
 from training.data.mixture import open_mixture
@@ -335,3 +336,16 @@ def test_the_real_data_sets_hold_what_their_description_says() -> None:
         image, labels = read_pair(pair)
         assert image.shape[:2] == labels.shape
         assert (labels != VOID).mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("camvid:/data/camvid:val", "camvid:val"),
+        ("kitti:/data/kitti", "kitti:train"),
+        ("synth:/data/rendered:val", "synth:val"),
+        ("synth:5,40", "synth:5,40"),
+    ],
+)
+def test_on_cards_a_data_set_is_called_without_its_folder(text: str, name: str) -> None:
+    assert score_name(text) == name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 
 def read_pixels(text: str) -> int:
@@ -13,6 +14,9 @@ def read_pixels(text: str) -> int:
 
 
 def score_name(text: str) -> str:
-    """The data set without its folder: cards travel, folders do not."""
+    """The data set without its folder: cards travel, folders do not. Rendered frames are named by their seed."""
     kind, _, rest = text.partition(":")
-    return f"{kind}:{rest.partition(':')[2] or 'train'}"
+    folder, _, split = rest.partition(":")
+    if kind == "synth" and re.fullmatch(r"\d+,\d+", folder):
+        return f"synth:{folder}"
+    return f"{kind}:{split or 'train'}"
