@@ -46,7 +46,9 @@ def add_parser(commands: Any) -> None:
         "source", metavar="SOURCE", nargs="?", help="a video file or synth://street?... (default: a rendered street)"
     )
     parser.add_argument("--rate", metavar="N", help="frames a second that are due (default: full speed)")
-    parser.add_argument("--frames", metavar="N", help="frames to count in a round (default: 300, or what the file has)")
+    parser.add_argument(
+        "--frames", metavar="N", help="frames to count in a round, 30 or more (default: 300, or what the file has)"
+    )
     parser.add_argument("--rounds", metavar="N", default=str(ROUNDS), help=f"how often (default: {ROUNDS})")
     parser.add_argument("--engine", metavar="NAME", help="as for 'roadcast run' (default: auto)")
     parser.add_argument("--model", metavar="FILE", help="ONNX model (default: the one that comes with roadcast)")

@@ -227,5 +227,6 @@ def _repair(path: Path, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"file": str(path), "bytes": path.stat().st_size, "cut": cut}))
     else:
-        print(f"{path}: {'is whole' if cut is None else f'index written, {cut} bytes of a broken record cut off'}")
+        whole = "nothing to repair, its index is there"
+        print(f"{path}: {whole if cut is None else f'index written, {cut} bytes of a broken record cut off'}")
     return 0

@@ -72,7 +72,7 @@ def add_parser(commands: Any) -> None:
         "--verify", nargs="?", const="", metavar="MODEL", help="an ONNX model; without a name the built-in one"
     )
     verify.add_argument(
-        "--tolerance", default=TOLERANCE, metavar="SHARE", help="of pixels that may change (default: %(default)s)"
+        "--tolerance", metavar="SHARE", help=f"of pixels that may change (default: {TOLERANCE.replace('%', '%%')})"
     )
     verify.add_argument(
         "--object-tolerance",
@@ -116,7 +116,7 @@ def share_from_text(text: str, flag: str) -> float:
 def _check(args: argparse.Namespace) -> None:
     """Raise ConfigError for flags that do not go together."""
     if args.verify is None:
-        for name in (*VERIFYING, "stream"):
+        for name in (*VERIFYING, "stream", "tolerance", "object_tolerance"):
             if getattr(args, name) is not None:
                 raise ConfigError(f"{flag_of(name)} is for --verify.")
     elif args.loop or args.step or args.chaos:
@@ -148,7 +148,7 @@ def _verify(args: argparse.Namespace, recording: Recording, line: StatusLine) ->
         recording,
         args.stream,
         load_config(given | model | {"source": args.file, "pace": "max"}),
-        tolerance=share_from_text(args.tolerance, "--tolerance"),
+        tolerance=share_from_text(TOLERANCE if args.tolerance is None else args.tolerance, "--tolerance"),
         object_tolerance=(
             None if args.object_tolerance is None else share_from_text(args.object_tolerance, "--object-tolerance")
         ),

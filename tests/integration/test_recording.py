@@ -345,6 +345,7 @@ def test_a_full_disk_is_said_and_what_was_written_opens(film: Path, model: Path,
         (["replay", __file__], 3, "is not an MCAP recording"),
         (["replay", __file__, "-x", "0"], 3, "is not an MCAP recording"),
         (["replay", "a.mcap", "--size", "64x64"], 2, "--size is for --verify"),
+        (["replay", "a.mcap", "--tolerance", "1%"], 2, "--tolerance is for --verify"),
         (["replay", "a.mcap", "--verify", "--loop"], 2, "publishes nothing"),
     ],
 )
