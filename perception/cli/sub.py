@@ -221,8 +221,8 @@ def _receive(subscriber: Subscriber, args: argparse.Namespace, log: Log, shown: 
         if shown is None or message.kind in shown:
             deadline = time.monotonic() + args.timeout
             line = json.dumps(message_fields(message), default=_plain) if args.json else message_line(message)
+            log.shown += 1  # before it shows: who reads the line may end this process at once
             print(line, flush=True)
-            log.shown += 1
         if subscriber.ended or log.shown == args.count:
             return
 

@@ -25,6 +25,7 @@ class _Stream:
     frames: set[int] = field(default_factory=set)
     first: LedgerEntry | None = None
     newest: LedgerEntry | None = None
+    before: int = 0  # frames published before the newest that came
     state: str = ""
 
 
@@ -55,12 +56,18 @@ class Audit:
         stream.last[message.kind] = message.header.seq, -1 if frame is None else frame.number
         if frame is not None:
             stream.frames.add(frame.number)
+            stream.before = frame.ledger.published
             self._ledger(name, stream, frame.ledger)
             self._latency(name, message, frame)
             self._arrays(name, message)
         elif message.kind == "status":
             stream.state = str(message.body.get("state"))
             self._ledger(name, stream, ledger_from_wire(message.header.fields.submap("status").submap("ledger")))
+        elif message.kind == "event" and message.body["name"] == "end_of_stream":
+            detail = message.header.fields.submap("event").submap("detail")
+            stream.state = str(message.body["detail"].get("state"))
+            if "ledger" in message.body["detail"]:
+                self._ledger(name, stream, ledger_from_wire(detail.submap("ledger")))
         elif message.kind == "event" and message.body["name"] == "subscriber_lost":
             self._find(f"{name}: the node gave up waiting for a subscriber: {message.body.get('detail')}")
 
@@ -102,6 +109,10 @@ class Audit:
             return
         if stream.state in ("ended", "failed") and stream.newest is not None and stream.newest.in_flight:
             self._find(f"{name}: {stream.newest.in_flight} frames are still in flight at the end")
+        # No number follows the last message, so what was lost behind it shows in the ledger alone.
+        behind = 0 if stream.newest is None or not stream.frames else stream.newest.published - stream.before - 1
+        if stream.state in ("ended", "failed") and behind > 0:
+            self._find(f"{name}: {behind} frames were published after frame {max(stream.frames)}, the last that came")
         if len(stream.frames) < 2 or stream.newest is None or stream.first is None:
             return
         absent = max(stream.frames) - min(stream.frames) + 1 - len(stream.frames)

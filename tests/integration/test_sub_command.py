@@ -117,6 +117,21 @@ def test_an_audit_misses_frames_that_no_drop_explains(capsys):
     assert "3 frames are missing in between, and the ledger counts 0 dropped" in err
 
 
+def test_an_audit_misses_frames_behind_the_last_that_came(capsys):
+    ledgers = []
+
+    def scenes():
+        yield make_scene(0)
+        yield make_scene(1)
+        for number in (2, 3):
+            ledgers[0].capture(number)
+            ledgers[0].publish(number)
+
+    code, _, err = watch(["--audit"], capsys, scenes(), spoil=lambda _, ledger: ledgers.append(ledger))
+    assert code == 1
+    assert "2 frames were published after frame 1, the last that came" in err
+
+
 def test_an_audit_sees_frames_that_never_landed(capsys):
     def leave_open(_, ledger):
         ledger.capture(1000 + ledger.entry().captured)
