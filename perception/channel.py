@@ -23,6 +23,9 @@ EventName = Literal[
 ]
 
 PERIOD_S = 1.0  # of status and meta
+# How long the end of a stream waits for room in a subscriber's queue, whatever the policy: one that misses it would
+# wait for more for ever.
+LAST_WORDS_S = 0.5
 FPS_WINDOW_S = 2.0
 
 
@@ -137,9 +140,10 @@ class Channel:
             latency = latency.lap("send")
             times = frame_time(scene.frame.time, time.time_ns(), latency.mark_ns)
             common["latency_us"] = latency_us(latency)
-            if not self._outlet.send(
+            delivered = self._outlet.send(
                 self._sender, content, times, common=common, flags=self.flags, patience_s=self._patience_s
-            ):
+            )
+            if self._patience_s and not delivered:
                 self.event("subscriber_lost", {"kind": content.kind, "frame": scene.frame.number})
         self._ledger.publish(scene.frame.number)
         self._published_at.append(self._clock())
@@ -150,18 +154,23 @@ class Channel:
             raise ValueError(f"the protocol has no event {name!r}")
         if "event" in self.wanted and not self.ended:
             content = Content("event", {"event": {"name": name, "detail": dict(detail or {})}})
-            # subscriber_lost must not wait for the very subscriber that it is about.
-            self._send(content, patience_s=0.0 if name == "subscriber_lost" else self._patience_s)
+            self._send(content, patience_s=self._patience_for(name))
 
     def end(self, *, failed: bool, detail: Mapping[str, object] | None = None) -> None:
         """Send a last ``status`` and then ``end_of_stream`` with ``detail``. A second call does nothing."""
         if self.ended:
             return
         self._state = "failed" if failed else "ended"
+        self._outlet.let_catch_up(LAST_WORDS_S)
         if "status" in self.wanted:
-            self._send(self._status(), patience_s=self._patience_s)
+            self._send(self._status(), patience_s=self._patience_for("end_of_stream"))
         self.event("end_of_stream", {"state": self._state, **(detail or {})})
         self.ended = True
+
+    def _patience_for(self, name: EventName) -> float:
+        if name == "subscriber_lost":  # it must not wait for the very subscriber that it is about
+            return 0.0
+        return max(self._patience_s, LAST_WORDS_S) if name == "end_of_stream" else self._patience_s
 
     def _send(self, content: Content, *, patience_s: float = 0.0, force: bool = True) -> bool:
         times = {"published_ns": time.time_ns(), "published_mono_ns": time.monotonic_ns()}

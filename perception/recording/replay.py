@@ -17,7 +17,7 @@ from typing import Any
 
 import msgpack
 
-from perception.channel import EventName
+from perception.channel import LAST_WORDS_S, EventName
 from perception.client.joining import ends_stream
 from perception.errors import SourceError
 from perception.publisher import FAREWELL_S, LINGER_MS, PATIENCE_S
@@ -127,6 +127,7 @@ class Replayer:
         self.count.seconds = time.monotonic() - self._began_s
         for stream in self._streams.values():
             if not stream.ended:
+                self._outlet.let_catch_up(LAST_WORDS_S)
                 self._event(stream, "end_of_stream", {"state": "ended", "reason": reason})
         left_ms = self._outlet.wait_until_left(max(FAREWELL_S, self._patience_s), FAREWELL_S)
         self._outlet.close(linger_ms=min(left_ms, LINGER_MS) if self._interrupt.is_set() else LINGER_MS)
@@ -147,6 +148,8 @@ class Replayer:
         if message.kind == "meta":
             self._metas[message.stream] = message
         last_words = ends_stream(message)
+        if _farewell(message):
+            self._outlet.let_catch_up(LAST_WORDS_S)
         if self._weather.loses(at_s) and not last_words:
             self._outlet.skip(message.stream, message.kind, 1)
             self.count.lost += 1
@@ -186,12 +189,14 @@ class Replayer:
             self.count.frames += stream.begins(message)
             times, fields["latency_us"] = stream.times(message, self._interrupt.wait)
         content = Content(message.kind, fields, message.header.parts, message.payloads)
-        self._outlet.send(stream.sender, content, times, flags=flags, patience_s=self._patience_s)
+        patience_s = max(self._patience_s, LAST_WORDS_S) if _farewell(message) else self._patience_s
+        self._outlet.send(stream.sender, content, times, flags=flags, patience_s=patience_s)
         self.count.messages += 1
 
     def _event(self, stream: ReplayedStream, name: EventName, detail: Mapping[str, object]) -> None:
         content = Content("event", {"event": {"name": name, "detail": dict(detail)}})
-        self._outlet.send(stream.sender, content, now(), flags=["replay"], patience_s=self._patience_s)
+        patience_s = max(self._patience_s, LAST_WORDS_S) if name == "end_of_stream" else self._patience_s
+        self._outlet.send(stream.sender, content, now(), flags=["replay"], patience_s=patience_s)
 
 
 def metas_of(recording: Recording, streams: Collection[str]) -> dict[str, Message]:

@@ -54,6 +54,7 @@ class Outlet:
         self._stop = stop or threading.Event()
         self._clock = clock
         self._seq: Counter[tuple[str, str]] = Counter()  # by stream and kind
+        self._left_out = False  # whether a subscriber without room lost something
         self._file: Path | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
@@ -85,20 +86,28 @@ class Outlet:
 
         Then, with ``force``, the others still get it. libzmq leaves a pipe that refused one message out of all
         later ones until its peer has read half of it, so only the first send waits for a stalled subscriber,
-        and for the healthy ones the promise holds that nothing is lost. Without ``force`` nobody gets it.
+        and for the healthy ones the promise holds that nothing is lost. Without ``force`` nobody gets it; what is
+        not ``lossless`` is always forced.
         """
         topic = sender.stream, content.kind
         message = pack_message(sender, content, seq=self._seq[topic], time=time_fields, flags=flags, common=common)
+        force = force or not self._lossless
         deadline = self._clock() + patience_s
         delivered = self._try(message, zmq.NOBLOCK)
         while not delivered and self._clock() < deadline and not self._stop.is_set():
             delivered = self._try(message)
         if not delivered and force:
+            self._left_out = True
             self._socket.setsockopt(zmq.XPUB_NODROP, 0)
             self._socket.send_multipart(message)
-            self._socket.setsockopt(zmq.XPUB_NODROP, int(self._lossless))
+            self._socket.setsockopt(zmq.XPUB_NODROP, 1)
         self._seq[topic] += delivered or force
         return delivered
+
+    def let_catch_up(self, seconds: float) -> None:
+        """Before a message that must not be missed: where a subscriber was left out, give it time to read its queue."""
+        if self._left_out and not self._stop.wait(seconds):
+            self._left_out = False
 
     def drain(self) -> Mapping[str, frozenset[str]]:
         """Let in who may come in, and take in subscriptions; the kinds of each stream newly subscribed to."""
@@ -156,7 +165,7 @@ class Outlet:
 
     def _set_options(self, queue: int) -> None:
         self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
-        self._socket.setsockopt(zmq.XPUB_NODROP, int(self._lossless))
+        self._socket.setsockopt(zmq.XPUB_NODROP, 1)  # tell where there is no room, also where it costs the message
         self._socket.setsockopt(zmq.SNDHWM, queue)
         self._socket.setsockopt(zmq.SNDBUF, SEND_BUFFER)
         self._socket.setsockopt(zmq.SNDTIMEO, SLICE_MS)
