@@ -90,7 +90,7 @@ def open_streams(config: NodeConfig) -> list[Stream]:
     streams: list[Stream] = []
     try:
         for camera in config.cameras:
-            streams.append(_open_stream(camera, config))
+            streams.append(open_stream(camera, config))
     except BaseException:
         close_streams(streams)
         raise
@@ -103,7 +103,8 @@ def close_streams(streams: Iterable[Stream]) -> None:
         stream.close()
 
 
-def _open_stream(camera: CameraConfig, config: NodeConfig) -> Stream:
+def open_stream(camera: CameraConfig, config: NodeConfig) -> Stream:
+    """Open one source. Raises as ``open_streams``."""
     mask = VoidMask(camera)
     news: SimpleQueue[News] = SimpleQueue()
     patience = Patience(

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from perception.cli.run import add_settings, given_settings
-from perception.config import Layers, read_layers
+from perception.config import Layers, NodeConfig, read_layers
 from perception.config.geometry import Calibration
 from perception.config.layers import Setting
-from perception.errors import ConfigError
+from perception.errors import ConfigError, ModelError, RoadcastError
 from perception.sources.address import redact
 
 WIDEST_VALUE = 48  # characters; a longer value pushes its origin to the right
 EPILOG = """\
 Both take the flags of 'roadcast run' as well, and read the environment (ROADCAST_FRAMES=200) as it does.
+Check also looks for the files that are named, and opens videos and pictures; cameras need not be there yet.
 Exit codes of check: 0 nothing is wrong, 1 something is, 2 the file cannot be read."""
 
 
@@ -48,7 +50,9 @@ def add_parser(commands: Any) -> None:
 def check(args: argparse.Namespace) -> int:
     """Print every problem; returns 1 if there is one. Raises ConfigError where the file cannot be read."""
     layers = _layers(args)
-    problems = [redact(str(problem)) for problem in layers.problems]
+    found: list[RoadcastError] = list(layers.problems)
+    found = found or list(_not_there(layers.config()))
+    problems = [redact(str(problem)) for problem in found]
     cameras = [] if problems else [redact(camera.source) for camera in layers.config().cameras]
     if args.json:
         print(json.dumps({"valid": not problems, "problems": problems, "sources": cameras}, indent=2))
@@ -58,6 +62,24 @@ def check(args: argparse.Namespace) -> int:
         if not problems:
             print(f"Nothing is wrong with it: {', '.join(cameras)}.")
     return 1 if problems else 0
+
+
+def _not_there(config: NodeConfig) -> Iterator[RoadcastError]:
+    """What the settings name and this machine does not have. Cameras are not connected to: they may come later."""
+    from perception.engines.open import check_name
+    from perception.stream import open_stream
+
+    try:
+        check_name(config.engine)
+    except RoadcastError as problem:
+        yield problem
+    if config.model is not None and not Path(config.model).is_file():
+        yield ModelError(f"There is no model file {str(config.model)!r}. Give the path of an ONNX file.")
+    for camera in config.cameras:
+        try:
+            open_stream(replace(camera, wait_for_camera=True), config).close()
+        except RoadcastError as problem:
+            yield problem
 
 
 def show(args: argparse.Namespace) -> int:

@@ -40,6 +40,7 @@ def open_engine(
         ModelError: the model is missing or damaged, or breaks the graph contract.
         EngineError: a compiled engine is damaged, or does not fit this machine.
     """
+    check_name(name)
     _check_options(mode, threads, slots, device)
     path = model or DEFAULT_MODEL
     if name == "auto":
@@ -64,11 +65,15 @@ def open_engine(
         from perception.engines.recorded import open_recorded
 
         return open_recorded(model, slots=slots or 2)
-    if name.partition(":")[0] == "simulated":
-        from perception.engines.simulated import open_simulated
+    from perception.engines.simulated import open_simulated
 
-        return open_simulated(name, slots=slots)
-    raise EngineUnavailable(f"There is no engine {name!r}. Choose one of: {', '.join(NAMES)}.")
+    return open_simulated(name, slots=slots)
+
+
+def check_name(name: str) -> None:
+    """Raise EngineUnavailable if there is no engine of this name."""
+    if name not in NAMES and name.partition(":")[0] != "simulated":
+        raise EngineUnavailable(f"There is no engine {name!r}. Choose one of: {', '.join(NAMES)}.")
 
 
 def _check_options(mode: str, threads: int | None, slots: int | None, device: str) -> None:

@@ -38,13 +38,10 @@ class ServerKeys:
         Raises:
             ConfigError: only one is given, or one cannot be used.
         """
-        if secret is None and allow is None:
+        paths = _both(secret, allow, "--curve-secret (the node's key) and --allow (the clients' public keys)")
+        if paths is None:
             return None
-        if secret is None or allow is None:
-            raise ConfigError(
-                "--curve-secret (the node's key) and --allow (the clients' public keys) go together: give both."
-            )
-        keys = ServerKeys(load_pair(Path(secret)), Path(allow))
+        keys = ServerKeys(load_pair(paths[0]), paths[1])
         load_allowed(keys.allow)
         return keys
 
@@ -63,13 +60,16 @@ class ClientKeys:
         Raises:
             ConfigError: only one is given, or one cannot be used.
         """
-        if server is None and secret is None:
-            return None
-        if server is None or secret is None:
-            raise ConfigError(
-                "--curve-server (the node's public key) and --curve-secret (yours) go together: give both."
-            )
-        return ClientKeys(load_pair(Path(secret)), load_public(Path(server)))
+        paths = _both(server, secret, "--curve-server (the node's public key) and --curve-secret (yours)")
+        return None if paths is None else ClientKeys(load_pair(paths[1]), load_public(paths[0]))
+
+
+def _both(first: str | None, second: str | None, flags: str) -> tuple[Path, Path] | None:
+    if first is None and second is None:
+        return None
+    if first is None or second is None:
+        raise ConfigError(f"{flags} go together: give both.")
+    return Path(first), Path(second)
 
 
 class Gate:

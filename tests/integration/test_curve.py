@@ -184,7 +184,7 @@ def roadcast(*args: object) -> list[str]:
 
 
 def test_node_subscriber_and_recorder_with_keys(keys: Keys, tmp_path: Path) -> None:
-    pytest.importorskip("mcap")
+    pytest.importorskip("mcap", reason="recordings need the extra [record]")
     film, model = clip(tmp_path / "drive.mp4", steady(40)), write_model(tmp_path / "tiny.onnx")
     node = ["--curve-secret", keys.folder / "node.key_secret", "--allow", keys.allow]
     friend = ["--curve-server", keys.folder / "node.key", "--curve-secret", keys.folder / "friend.key_secret"]

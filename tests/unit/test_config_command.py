@@ -52,6 +52,21 @@ def test_check_finds_nothing_or_everything(file: Path, capsys: pytest.CaptureFix
     assert found["problems"] == said
 
 
+def test_check_looks_for_everything_that_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "node.toml"
+    path.write_text(
+        'engine = "onnxruntme"\nmodel = "nope.onnx"\n'
+        '[[camera]]\nsource = "nope.mp4"\n'
+        '[[camera]]\nstream = "rear"\nsource = "/dev/video77"\nego_hood = "nohood.png"\n'
+        '[[camera]]\nstream = "left"\nsource = "/dev/video78"\n'
+    )
+    assert main(["config", "check", str(path)]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 4
+    for line, what in zip(said, ("no engine 'onnxruntme'", "no model file 'nope.onnx'", "'nope.mp4'", "nohood.png")):
+        assert what in line
+
+
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for verb in ("check", "show"):
         assert main(["config", verb, str(tmp_path / "none.toml")]) == 2
