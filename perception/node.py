@@ -34,10 +34,8 @@ from perception.ledger import Ledger
 from perception.pipeline import Stop, Stopped, in_thread, threaded
 from perception.publisher import Publisher, StreamInfo
 from perception.sources import Source
-from perception.stages.digest import digests
-from perception.stages.objects import objects
+from perception.stages.judged import judged
 from perception.stages.segment import Sets, segment_sets
-from perception.stages.void import void
 from perception.stream import Stream, close_streams, open_streams
 from perception.types import Scene, Size
 from perception.wire.curve import ServerKeys
@@ -146,15 +144,7 @@ def build(
             engine, size=size, wanted=lambda name: bool(channels[name].wanted & COMPUTED_KINDS), batch=batch, stop=stop
         )
         scenes = _accounted(segmented, arrivals.sets(), {stream.name: stream.ledger for stream in streams})
-        masks = {stream.name: stream.mask for stream in streams if stream.mask}
-        if masks:
-            scenes = void(masks)(scenes)
-        scenes = objects(
-            engine.spec.classes,
-            wanted=lambda name: "objects" in channels[name].wanted,
-            min_area=config.min_object_area,
-        )(scenes)
-        scenes = digests(engine.spec.classes, wanted=lambda name: "summary" in channels[name].wanted)(scenes)
+        judge = judged(config, streams, engine.spec.classes, wanted=lambda name, kind: kind in channels[name].wanted)
         node = Node(
             config=config,
             policy=policy,
@@ -163,7 +153,7 @@ def build(
             network_size=size,
             publisher=publisher,
             stop=stop,
-            scenes=threaded(scenes, stop=stop, name="collect", idle=lambda: tick("waiting for frames")),
+            scenes=threaded(judge(scenes), stop=stop, name="collect", idle=lambda: tick("waiting for frames")),
         )
         parts.callback(node.halt)
         yield node
