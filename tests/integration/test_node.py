@@ -14,6 +14,7 @@ import pytest
 from clips import clip, steady
 
 import perception.node
+import perception.stages.judged
 import perception.stream
 from perception.client import Subscriber
 from perception.config import NodeConfig
@@ -291,7 +292,7 @@ def test_a_defect_in_a_stage_is_not_hidden_and_leaves_nothing_behind(
 
         return stage
 
-    monkeypatch.setattr(perception.node, "objects", broken)
+    monkeypatch.setattr(perception.stages.judged, "objects", broken)
     with ThreadPoolExecutor(1) as pool:
         reader = pool.submit(receive, endpoint)
         with pytest.raises(ZeroDivisionError):
