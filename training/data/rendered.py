@@ -9,7 +9,7 @@ from pathlib import Path
 
 from perception.errors import ConfigError
 from perception.synth.options import WEATHERS, Weather
-from perception.synth.street import Street
+from perception.synth.street import Street, SynthFrame
 from perception.types import Image, LabelMap, Size
 from training.synth import FPS, LAST_FRAME, MAX_SEED, Order, strips_of
 
@@ -31,8 +31,17 @@ class StreetFrame:
 
     def render(self) -> tuple[Image, LabelMap]:
         """The image, (360, 640, 3) u8 BGR, and its train ids."""
-        frame = _street(self.seed, self.weather).render(self.number)
+        frame = self.draw()
         return frame.image, frame.labels
+
+    def draw(self) -> SynthFrame:
+        """The image and all that is known about it; of the frame drawn last nothing is drawn twice."""
+        return _drawn(self)
+
+
+@lru_cache(maxsize=1)
+def _drawn(frame: StreetFrame) -> SynthFrame:
+    return _street(frame.seed, frame.weather).render(frame.number)
 
 
 @lru_cache(maxsize=16)
