@@ -23,6 +23,7 @@ import numpy as np
 from perception.arrivals import Arrivals, Inflow
 from perception.engines.simulated import SimulatedEngine
 from perception.pipeline import Stop, each, threaded
+from perception.serving import Serving
 from perception.stages.segment import segment_sets
 from perception.types import CaptureTime, Frame, Latency, Scene, Size
 
@@ -76,10 +77,11 @@ def measure(times: Times, slots: int, rate: float | None, frames: int) -> dict[s
     """Send frames through decode, network and post-processing, at a rate or as fast as they go."""
     stop = Stop()
     engine = SimulatedEngine(infer_ms=times.infer, slots=slots)
+    serving = Serving(engine, lambda size: size)
     arrivals = Arrivals(
         [Inflow("front", camera(times.decode, rate, frames))], stop=stop, tolerance_s=0.0, lossless=rate is None
     )
-    segmented = segment_sets(engine, size=lambda size: size, stop=stop)(arrivals.sets())
+    segmented = segment_sets(lambda: serving, stop=stop)(arrivals.sets())
     post = each(lambda scene: after_sleeping(times.post, scene))
     numbers, latencies, arrived, wrong = [], [], [], 0
     for scene in threaded(post(segmented), stop=stop, name="collect"):

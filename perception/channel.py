@@ -61,6 +61,7 @@ class Channel:
         self.flags: tuple[str, ...] = ()
         self.ended = False  # whether its end was told; nothing follows that
         self.expected_fps = info.expected_fps  # a camera tells it when it is connected
+        self.paused = False  # by a person: no frames are expected, and none are missed
         self._info = info
         self._ledger = info.ledger
         self._outlet = outlet
@@ -69,6 +70,7 @@ class Channel:
         self._patience_s = patience_s
         self._clock = clock
         self._state: State = "starting"
+        self._newest: int | None = None  # number of the last frame that was published
         self._source_size = info.source_size
         self._published_at: deque[float] = deque()
         self._due = {"meta": 0.0, "status": 0.0}
@@ -80,6 +82,18 @@ class Channel:
         self._model = ModelInfo(spec.id, spec.sha256[:16], spec.precision, engine)
         self._classes = spec.classes.fingerprint()
         self._due["meta"] = 0.0
+
+    def change(self, spec: ModelSpec, engine: str) -> None:
+        """Say that all frames from now on are another model's: its ``meta`` and ``model_changed``, then they come."""
+        before = self._model
+        self.serve(spec, engine)
+        if self.ended:
+            return
+        if "meta" in self.wanted:
+            self._send(self._meta(), patience_s=self._patience_s)
+        seq = {kind: self._outlet.next_seq(self.name, kind) for kind in FRAME_KINDS}
+        detail = {"seq": seq, "after_frame": self._newest, "from": before.to_wire(), "to": self._model.to_wire()}
+        self.event("model_changed", detail)
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -123,7 +137,7 @@ class Channel:
             if now >= self._due[kind] and (kind not in self.wanted or self._send(content(), force=False)):
                 self._due[kind] = now + PERIOD_S
         burst = self._bursts.look(now, self._ledger)
-        if burst is not None:
+        if burst is not None and not self.paused:  # what a pause drops is no trouble
             self.event("drop_burst", burst)
 
     def publish(self, scene: Scene) -> None:
@@ -145,6 +159,7 @@ class Channel:
             )
             if self._patience_s and not delivered:
                 self.event("subscriber_lost", {"kind": content.kind, "frame": scene.frame.number})
+        self._newest = scene.frame.number
         self._ledger.publish(scene.frame.number)
         self._published_at.append(self._clock())
 
@@ -195,4 +210,6 @@ class Channel:
             "ledger": ledger_to_wire(self._ledger.entry()),
             "model": self._model.to_wire(),
         }
+        if self.paused:
+            status["paused"] = True
         return Content("status", {"status": status})

@@ -10,11 +10,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
-
-import numpy as np
 
 from perception.arrivals import Arrivals, Inflow
 from perception.choices import (
@@ -27,17 +25,18 @@ from perception.choices import (
     choose_shedding,
 )
 from perception.config import NodeConfig, Policy
-from perception.engines.engine import Engine, Pending, ResizingEngine
+from perception.engines.engine import Engine
 from perception.engines.open import open_engine
-from perception.errors import EngineError, SourceError
-from perception.ledger import Ledger
-from perception.pipeline import Stop, Stopped, in_thread, threaded
-from perception.publisher import Publisher, StreamInfo
-from perception.sources import Source
+from perception.pipeline import Stop, Stopped, in_thread, start, threaded
+from perception.publisher import Publisher
+from perception.publishing import COMPUTED_KINDS, closed_at_end, open_publisher
+from perception.serving import Models, Serving
+from perception.stages.accounted import accounted
 from perception.stages.judged import judged
-from perception.stages.segment import Sets, segment_sets
+from perception.stages.segment import segment_sets
 from perception.stream import Stream, close_streams, open_streams
 from perception.types import Scene, Size
+from perception.warmup import first_size, warm_up
 from perception.wire.curve import ServerKeys
 from perception.wire.endpoint import check_bindable
 
@@ -47,9 +46,6 @@ T = TypeVar("T")
 
 # Of the 2 s in which a node ends, its threads get this much; the rest is for the last messages on the socket.
 THREADS_GRACE_S = 1.0
-# What a camera most likely sends: for the warm-up, before its first frame tells.
-TYPICAL_SIZE: Size = (1280, 720)
-COMPUTED_KINDS = frozenset({"labels", "confidence", "objects", "summary"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +55,54 @@ class Node:
     config: NodeConfig
     policy: Policy
     streams: Mapping[str, Stream]
-    engine: Engine
-    network_size: Callable[[Size], Size]
+    models: Models
     publisher: Publisher
     stop: Stop
     scenes: Generator[Scene, None, None]
+
+    @property
+    def engine(self) -> Engine:
+        """What makes the frames that are published now."""
+        return self.models.published.engine
+
+    @property
+    def network_size(self) -> Callable[[Size], Size]:
+        """The rule from a frame's (w, h) to the network's, of the model that is published now."""
+        return self.models.published.network_size
+
+    @property
+    def live(self) -> bool:
+        """Whether a camera is among the sources."""
+        return any(stream.source.live for stream in self.streams.values())
+
+    def publish(self, scene: Scene) -> None:
+        """Publish a scene; where it is the first of another model, say that before it."""
+        unused = self.models.reached(scene.model)
+        if unused:
+            self.publisher.change(self.engine.spec, self.engine.name)
+            close_later(unused, self.stop)
+        self.publisher.publish(scene)
+
+    def load(self, model: str | None) -> Serving:
+        """Open and warm up a model that can take the place of the one at work. For any thread; takes a while.
+
+        Raises:
+            RoadcastError: it cannot be loaded, or does not go together with the node's settings.
+        """
+        engine = _open_engine(replace(self.config, model=model), live=self.live)
+        try:
+            serving = Serving(
+                engine,
+                choose_network_size(self.config, engine.spec),
+                choose_batch(self.config, engine),
+                self.models.next_number(),
+            )
+            for size in {stream.size for stream in self.streams.values()}:
+                warm_up(serving, size)
+        except BaseException:
+            engine.close()
+            raise
+        return serving
 
     def interrupt(self) -> None:
         """Ask every thread to end, those too that wait for a camera. May be called twice."""
@@ -76,7 +115,8 @@ class Node:
         Frames that are still in flight are dropped as ``shutdown``. May be called twice.
         """
         self.interrupt()
-        _close_engine(self.engine, self.stop)  # this releases stages that wait for it
+        for engine in self.models.close():
+            _close_engine(engine, self.stop)  # this releases stages that wait for it
         self.scenes.close()
         left = self.stop.join()
         for stream in self.streams.values():
@@ -121,11 +161,12 @@ def build(
         sheds = [choose_shedding(config, policy, live=stream.source.live) for stream in streams]
         engine = opened("loading the model", lambda: _open_engine(config, live=live))
         parts.callback(_close_engine, engine, stop)
-        size, batch = choose_network_size(config, engine.spec), choose_batch(config, engine)
-        bound = _open_publisher(config, keys, streams, engine, policy, interrupt)
-        publisher = parts.enter_context(_closed_at_end(bound))
-        first_size = _first_size(streams[0].source)
-        opened("warming up the engine", lambda: _warm_up(engine, first_size, size, batch), publisher.poll)
+        serving = Serving(engine, choose_network_size(config, engine.spec), choose_batch(config, engine))
+        models = Models(serving)
+        bound = open_publisher(config, keys, streams, engine, policy, interrupt)
+        publisher = parts.enter_context(closed_at_end(bound))
+        size = first_size(streams[0].source)
+        opened("warming up the engine", lambda: warm_up(serving, size), publisher.poll)
         channels = publisher.channels
         arrivals = Arrivals(
             [
@@ -141,46 +182,26 @@ def build(
             lossless=config.pace == "max" and not live,
         )
         segmented = segment_sets(
-            engine, size=size, wanted=lambda name: bool(channels[name].wanted & COMPUTED_KINDS), batch=batch, stop=stop
+            models.current, wanted=lambda name: bool(channels[name].wanted & COMPUTED_KINDS), stop=stop
         )
-        scenes = _accounted(segmented, arrivals.sets(), {stream.name: stream.ledger for stream in streams})
-        judge = judged(config, streams, engine.spec.classes, wanted=lambda name, kind: kind in channels[name].wanted)
+        scenes = accounted(segmented, arrivals.sets(), {stream.name: stream.ledger for stream in streams})
+        judge = judged(
+            config,
+            streams,
+            lambda number: models.spec(number).classes,
+            wanted=lambda name, kind: kind in channels[name].wanted,
+        )
         node = Node(
             config=config,
             policy=policy,
             streams={stream.name: stream for stream in streams},
-            engine=engine,
-            network_size=size,
+            models=models,
             publisher=publisher,
             stop=stop,
             scenes=threaded(judge(scenes), stop=stop, name="collect", idle=lambda: tick("waiting for frames")),
         )
         parts.callback(node.halt)
         yield node
-
-
-def _accounted(stage: Callable[[Sets], Iterator[Scene]], sets: Sets, ledgers: Mapping[str, Ledger]) -> Iterator[Scene]:
-    """The scenes of a stage; those that it holds when the engine fails are counted as ``engine_error``."""
-    held: set[tuple[str, int]] = set()
-
-    def entering() -> Iterator[Sequence[Scene]]:
-        for scenes in sets:
-            held.update((scene.frame.stream, scene.frame.number) for scene in scenes)
-            yield scenes
-
-    try:
-        for scene in stage(entering()):
-            held.discard((scene.frame.stream, scene.frame.number))
-            yield scene
-    except EngineError:
-        for name, number in sorted(held.copy()):
-            ledgers[name].drop(number, "engine_error")
-        raise
-
-
-def computes(publisher: Publisher) -> bool:
-    """Whether anybody wants what an engine computes."""
-    return bool(publisher.wanted & COMPUTED_KINDS)
 
 
 def _open_engine(config: NodeConfig, *, live: bool) -> Engine:
@@ -200,69 +221,11 @@ def _close_engine(engine: Engine, stop: Stop) -> None:
         in_thread(engine.close, stop=stop, name="closing the engine")
 
 
-@contextmanager
-def _closed_at_end(publisher: Publisher) -> Iterator[Publisher]:
-    """Say whether it ended or failed, and close; an interruption is no failure."""
-    try:
-        yield publisher
-    except Stopped:
-        raise
-    except BaseException:
-        publisher.close(failed=True)
-        raise
-    finally:
-        publisher.close()
+def close_later(engines: Sequence[Engine], stop: Stop) -> None:
+    """Close engines in a thread, which nobody waits for but the end of the node."""
 
+    def close(engine: Engine) -> bool:
+        engine.close()
+        return True
 
-def _open_publisher(
-    config: NodeConfig,
-    keys: ServerKeys | None,
-    streams: Sequence[Stream],
-    engine: Engine,
-    policy: Policy,
-    interrupt: threading.Event,
-) -> Publisher:
-    paced = config.pace == "real"
-    infos = [
-        StreamInfo(
-            name=stream.name,
-            ledger=stream.ledger,
-            expected_fps=config.rate or (stream.source.fps if stream.source.live or paced else None),
-            camera=stream.config.calibration.to_wire() if stream.config.calibration else None,
-        )
-        for stream in streams
-    ]
-    return Publisher(
-        config.publish,
-        infos,
-        spec=engine.spec,
-        engine=engine.name,
-        policy=policy,
-        insecure=config.insecure,
-        keys=keys,
-        stop=interrupt,
-    )
-
-
-def _first_size(source: Source) -> Size:
-    """The size of a recording's frames; a camera is not asked, because its frames do not come twice."""
-    if not source.live:
-        with suppress(SourceError):  # it will be met again, and told, when the frames are read
-            for frame in source.frames(Ledger()):
-                return frame.size
-    return TYPICAL_SIZE
-
-
-def _warm_up(engine: Engine, source_size: Size, size: Callable[[Size], Size], batch: int) -> None:
-    """Fill all slots once: the first batches allocate, and some runtimes compile for the size they see."""
-    network_size = size(source_size)
-    width, height = source_size if isinstance(engine, ResizingEngine) else network_size
-    black = np.zeros((batch, height, width, 3), np.uint8)
-
-    def submit() -> Pending:
-        if isinstance(engine, ResizingEngine):
-            return engine.submit_resized(black, network_size)
-        return engine.submit(black)
-
-    for pending in [submit() for _ in range(engine.slots)]:
-        pending.result()
+    start(engines, close, lambda _: None, stop=stop, name="closing the engine")

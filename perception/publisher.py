@@ -107,6 +107,12 @@ class Publisher:
         for channel in self.channels.values():
             channel.serve(spec, engine)
 
+    def change(self, spec: ModelSpec, engine: str) -> None:
+        """Say on every stream that the frames published from now on are made by another model."""
+        self._outlet.drain()
+        for channel in self.channels.values():
+            channel.change(spec, engine)
+
     @property
     def wanted(self) -> frozenset[str]:
         """Kinds that somebody subscribes to, of any stream. Any thread may read it."""

@@ -156,7 +156,7 @@ def _publish_all(node: Node, watch: Watch) -> tuple[Reason, RoadcastError | None
                 stream.ledger.drop(scene.frame.number, "shutdown")
                 continue
             taken = scene.lap("wait_publish")
-            node.publisher.publish(taken)
+            node.publish(taken)
             watch.published(stream, taken.lap("publish"))
             if watch.interrupt.is_set():
                 break

@@ -183,6 +183,7 @@ class Scene:
     instances: Instances | None = None
     digest: Digest | None = None
     pair: Pair | None = None  # None with a single camera
+    model: int = 0  # the number of the model that it was submitted to, or would have been: see perception.serving
 
     def lap(self, name: str, at_ns: int | None = None) -> Scene:
         """This scene with the time since the last reading charged to ``name``."""

@@ -10,7 +10,8 @@ from dataclasses import asdict
 from perception.channel import Channel
 from perception.ledger import total
 from perception.metrics import Meter
-from perception.node import Node, computes
+from perception.node import Node
+from perception.publishing import computes
 from perception.stream import Stream
 from perception.summary import LATENCY_BOUNDS_MS, Reason, Status, StreamStatus
 from perception.types import Scene

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 
 from perception.classes import ClassTable
 from perception.config import NodeConfig
@@ -15,19 +16,46 @@ from perception.types import Scene
 
 
 def judged(
-    config: NodeConfig, streams: Sequence[Stream], classes: ClassTable, *, wanted: Callable[[str, str], bool]
+    config: NodeConfig,
+    streams: Sequence[Stream],
+    classes: Callable[[int], ClassTable],
+    *,
+    wanted: Callable[[str, str], bool],
 ) -> Stage:
-    """One stage made of all that the configuration asks for; ``wanted(stream, kind)`` says what anybody reads now."""
+    """One stage made of all that the configuration asks for; ``wanted(stream, kind)`` says what anybody reads now.
+
+    ``classes`` gives the class table of a scene's model by its number.
+    """
     stages: list[Stage] = []
     masks = {stream.name: stream.mask for stream in streams if stream.mask}
     if masks:
         stages.append(void(masks))
-    stages.append(objects(classes, wanted=lambda name: wanted(name, "objects"), min_area=config.min_object_area))
-    stages.append(digests(classes, wanted=lambda name: wanted(name, "summary")))
+
+    def of_model(number: int) -> Sequence[Stage]:
+        table = classes(number)
+        return (
+            objects(table, wanted=lambda name: wanted(name, "objects"), min_area=config.min_object_area),
+            digests(table, wanted=lambda name: wanted(name, "summary")),
+        )
+
+    stages.append(_each_model(of_model))
 
     def stage(scenes: Iterable[Scene]) -> Iterator[Scene]:
         for each in stages:
             scenes = each(scenes)
         yield from scenes
+
+    return stage
+
+
+def _each_model(stages_of: Callable[[int], Sequence[Stage]]) -> Stage:
+    """The stage that sends the scenes of each model through its own stages; a model's scenes come in a row."""
+
+    def stage(scenes: Iterable[Scene]) -> Iterator[Scene]:
+        for number, own in groupby(scenes, key=lambda scene: scene.model):
+            judged_scenes: Iterable[Scene] = own
+            for each in stages_of(number):
+                judged_scenes = each(judged_scenes)
+            yield from judged_scenes
 
     return stage

@@ -13,6 +13,7 @@ import numpy as np
 from perception.engines.engine import Batch, Engine, Pending, ResizingEngine
 from perception.errors import EngineError
 from perception.pipeline import Stage, Stop, threaded
+from perception.serving import Serving
 from perception.stages.prepare import prepare
 from perception.types import Image, Scene, Segmentation, Size
 
@@ -26,17 +27,19 @@ def segment(
     wanted: Callable[[str], bool] = lambda _: True,
     stop: Stop | None = None,
 ) -> Stage:
-    """The stage that gives every scene its segmentation. See ``segment_sets``; each scene is a set of its own."""
-    stage = segment_sets(engine, size=size, wanted=wanted, stop=stop)
+    """The stage that gives every scene its segmentation. See ``segment_sets``; each scene is a set of its own.
+
+    ``size`` goes from the frame's (w, h) to the network's; None for what the model card says.
+    """
+    serving = Serving(engine, size or engine.spec.network_size)
+    stage = segment_sets(lambda: serving, wanted=wanted, stop=stop)
     return lambda scenes: stage((scene,) for scene in scenes)
 
 
 def segment_sets(
-    engine: Engine,
+    current: Callable[[], Serving],
     *,
-    size: Callable[[Size], Size] | None = None,
     wanted: Callable[[str], bool] = lambda _: True,
-    batch: int = 1,
     stop: Stop | None = None,
 ) -> Callable[[Sets], Iterator[Scene]]:
     """What gives every scene of every set its segmentation, while ``wanted(stream)`` is true; others pass as they are.
@@ -47,10 +50,10 @@ def segment_sets(
     (waiting for a slot), ``wait_infer``, ``infer`` and ``wait_collect``.
 
     Args:
-        engine: stays open; whoever opened it closes it.
-        size: from the frame's (w, h) to the network's; None for what the model card says.
-        batch: frames of one set, and of one network size, that go into one run of the network at most. A
-            model with a fixed batch gets that many, black ones where there are fewer.
+        current: the model for the next set, asked for each; its number is written on every scene of the set. Its
+            engine stays open; whoever opened it closes it. ``batch`` frames of one set, and of one network size,
+            go into one run of the network at most. A model with a fixed batch gets that many, black ones where
+            there are fewer.
         stop: of the pipeline this is part of.
 
     Raises:
@@ -60,11 +63,7 @@ def segment_sets(
     def stage(sets: Sets) -> Iterator[Scene]:
         waiting: deque[Pending] = deque()
         ended = Event()
-        network_size = size or engine.spec.network_size
-        limit = engine.spec.batch or batch
-        submitted = threaded(
-            _submit(engine, sets, network_size, wanted, limit, waiting, ended), stop=stop, name="submit"
-        )
+        submitted = threaded(_submit(current, sets, wanted, waiting, ended), stop=stop, name="submit")
         try:
             for scenes, pending in submitted:
                 if pending is None:
@@ -87,19 +86,21 @@ def segment_sets(
 
 
 def _submit(
-    engine: Engine,
+    current: Callable[[], Serving],
     sets: Sets,
-    size: Callable[[Size], Size],
     wanted: Callable[[str], bool],
-    limit: int,
     waiting: deque[Pending],
     ended: Event,
 ) -> Iterator[tuple[Sequence[Scene], Pending | None]]:
-    resizing = engine if isinstance(engine, ResizingEngine) else None
-    for scenes in sets:
+    for unmarked in sets:
+        serving = current()
+        engine, size = serving.engine, serving.network_size
+        resizing = engine if isinstance(engine, ResizingEngine) else None
+        scenes = [replace(scene, model=serving.number) for scene in unmarked]
         resting = [scene for scene in scenes if not wanted(scene.frame.stream)]
         if resting:
             yield resting, None
+        limit = engine.spec.batch or serving.batch
         for group in _groups([scene for scene in scenes if scene not in resting], size, limit):
             network_size = size(group[0].frame.size)
             as_they_are = resizing is not None and len({scene.frame.size for scene in group}) == 1

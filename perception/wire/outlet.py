@@ -115,6 +115,10 @@ class Outlet:
             self.gate.answer()
         return self.audience.drain()
 
+    def next_seq(self, stream: str, kind: str) -> int:
+        """The number that the next message of this topic will have."""
+        return self._seq[stream, kind]
+
     def skip(self, stream: str, kind: str, count: int) -> None:
         """Number the next message of this topic as if so many had been sent and lost on the way."""
         self._seq[stream, kind] += count

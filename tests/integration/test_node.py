@@ -380,7 +380,7 @@ def test_an_interruption_while_parts_are_opened_ends_at_once(
         release.wait(60)
 
     engine(recorded())
-    attribute = {"opening the source": "open_streams", "loading the model": "open_engine"}.get(when, "_warm_up")
+    attribute = {"opening the source": "open_streams", "loading the model": "open_engine"}.get(when, "warm_up")
     monkeypatch.setattr(perception.node, attribute, hang)
     started = time.monotonic()
     assert run(NodeConfig(source=film, publish=endpoint), interrupt=interrupt) is None
