@@ -1,4 +1,4 @@
-"""Scores: from one confusion matrix, along boundaries, and over time."""
+"""Scores: from one confusion matrix, along boundaries, over time, and of separate objects."""
 
 from training.metrics.boundary import BoundaryTally
 from training.metrics.confusion import (
@@ -15,11 +15,19 @@ from training.metrics.confusion import (
     pixel_accuracy,
 )
 from training.metrics.flicker import FlickerTally
+from training.metrics.instances import InstanceScore, InstanceTally
+from training.metrics.overlaps import InstanceTruth
+from training.metrics.panoptic import PanopticScore, PanopticTally
 
 __all__ = [
     "BoundaryTally",
     "Confusion",
     "FlickerTally",
+    "InstanceScore",
+    "InstanceTally",
+    "InstanceTruth",
+    "PanopticScore",
+    "PanopticTally",
     "accuracy_per_class",
     "confusion_matrix",
     "dice_from_iou",
