@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -11,10 +12,11 @@ from perception.config import CameraConfig, NodeConfig
 from perception.errors import SourceError
 from perception.ledger import Ledger
 from perception.metrics import Meter
+from perception.pipeline import WAKE_S
 from perception.sources import News, Patience, Source, open_source
 from perception.stages.void import VoidMask
 from perception.summary import Reason
-from perception.types import Latency, Scene, Size
+from perception.types import Frame, Latency, Scene, Size
 
 
 class Stream:
@@ -37,6 +39,8 @@ class Stream:
         self.size: Size | None = None  # of its first published frame
         self.meter = Meter()
         self._closed = False
+        self._goes_on = threading.Event()
+        self._goes_on.set()
         self._news = news
 
     def scenes(self, limit: int | None) -> Iterator[Scene]:
@@ -46,7 +50,7 @@ class Stream:
         """
         back_ns = time.monotonic_ns()
         try:
-            for frame in islice(self.source.frames(self.ledger), limit):
+            for frame in islice(self._grabbed(), limit):
                 latency = Latency(frame.time.captured_mono_ns)
                 if not self.source.live and back_ns > latency.mark_ns:
                     latency = latency.lap("wait_source", back_ns)
@@ -56,10 +60,41 @@ class Stream:
             self.error = error
         self.finished = not self._closed
 
+    @property
+    def paused(self) -> bool:
+        """Whether ``pause`` was called and ``resume`` was not."""
+        return not self._goes_on.is_set()
+
+    def pause(self) -> None:
+        """Read a recording no further, and drop as ``stale`` what a camera sends. May be called twice."""
+        self._goes_on.clear()
+
+    def resume(self) -> None:
+        """Go on. May be called twice."""
+        self._goes_on.set()
+
     def close(self) -> None:
         """End the stream before its time. May be called twice, and from any thread."""
         self._closed = True
         self.source.close()
+
+    def _grabbed(self) -> Iterator[Frame]:
+        """The frames of the source, and none while it is paused.
+
+        A camera is read all the time: it must not be noticed only later that it died, and its first frame after a
+        pause must be a new one.
+        """
+        frames = self.source.frames(self.ledger)
+        while True:
+            while not self.source.live and self.paused and not self._closed:
+                self._goes_on.wait(WAKE_S)
+            frame = next(frames, None)
+            if frame is None:
+                return
+            if self.source.live and self.paused:
+                self.ledger.drop(frame.number, "stale")
+            else:
+                yield frame
 
     def hear(self) -> Iterator[News]:
         """What happened to the camera since the last call."""
