@@ -30,9 +30,12 @@ class Grabber:
     as one lost frame at its place in time, unless the decoder makes a picture of that time all the same.
     So does a picture that the decoder itself calls corrupt. Others that were predicted from a lost one may
     show its traces until the next key frame.
+
+    ``first`` is a time in units of the stream: pictures before it, which the decoder needs to get there, are neither
+    waited for nor handed out.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, pace: Pacer) -> None:
+    def __init__(self, container: InputContainer, stream: VideoStream, pace: Pacer, first: int | None = None) -> None:
         # One thread: frame threads cost 4 to 12 % more core time (measured), which inference could use, and
         # blame an error on another packet than the broken one; slice threads hide that a picture is smeared.
         stream.thread_type = "SLICE"
@@ -40,6 +43,7 @@ class Grabber:
         self._container = container
         self._stream = stream
         self._pace = pace
+        self._first = first
         self._waiting: list[int] = []  # a heap of the times of the packets that went into the decoder
         self._broken: list[int] = []  # times of the packets that it refused
         self._undated = 0  # packets that it refused and that have no time
@@ -62,7 +66,10 @@ class Grabber:
                     if not self._wait_for_next():
                         return
                     time = self._pace.grab("media")
-                for grabbed in (*self._lost_before(picture.pts, time), self._grabbed(picture, time)):
+                grabs = (*self._lost_before(picture.pts, time), self._grabbed(picture, time))
+                if self._is_before_first(picture.pts):
+                    continue
+                for grabbed in grabs:
                     self._told += 1
                     yield grabbed
         yield from self._lost_before(None, self._pace.grab("media"))
@@ -82,9 +89,14 @@ class Grabber:
 
     def _wait_for_next(self) -> bool:
         # In a steady stream the earliest time inside the decoder is that of the picture that comes out next.
+        if self._waiting and self._is_before_first(self._waiting[0]):
+            return True
         if self._waiting:
             return self._pace.wait(self._media_ns(self._waiting[0]), self._told)
         return self._pace.wait(None, self._told) if self.decoded else True
+
+    def _is_before_first(self, pts: int | None) -> bool:
+        return self._first is not None and pts is not None and pts < self._first
 
     def _decode(self, packet: Packet[VideoStream]) -> list[av.VideoFrame]:
         try:

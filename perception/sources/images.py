@@ -13,6 +13,7 @@ import numpy as np
 
 from perception.errors import SourceError, SourceNotFound
 from perception.ledger import Ledger
+from perception.sources.jump import Jump, Place, index_of
 from perception.sources.pacing import pacer
 from perception.sources.source import Pace
 from perception.types import Frame, Image
@@ -44,12 +45,21 @@ class ImageFiles:
         self._pace = pace
         self._rate = rate
         self._closed = threading.Event()
+        self._jump = Jump()
 
     def frames(self, ledger: Ledger) -> Iterator[Frame]:
         """The readable images in order; ``number`` counts the others too."""
+        number = index = 0
         pace = pacer(self._pace, self._rate, self.fps, self._closed.wait)
         bad: list[Path] = []
-        for number, path in enumerate(self._paths):
+        while True:
+            place = self._jump.take()
+            if place is not None:
+                index = self._index(place)
+                pace = pacer(self._pace, self._rate, self.fps, self._closed.wait)
+            if index >= len(self._paths):
+                break
+            path = self._paths[index]
             if not pace.wait(None, number) or self._closed.is_set():
                 return
             time = pace.grab("media")
@@ -60,15 +70,24 @@ class ImageFiles:
                 bad.append(path)
             else:
                 yield Frame(self._stream, number, time, image)
+            number, index = number + 1, index + 1
         if bad:
             raise SourceError(
                 f"{len(bad)} of {len(self._paths)} images of {self.uri!r} could not be read, the first is"
                 f" {str(bad[0])!r}. Replace or remove what is damaged."
             )
 
+    def seek(self, place: Place) -> None:
+        """Go on with that image; a time counts at the pace of images. See ``Seekable``."""
+        self._index(place)
+        self._jump.ask(place)
+
     def close(self) -> None:
         """End the iteration before its next image."""
         self._closed.set()
+
+    def _index(self, place: Place) -> int:
+        return index_of(place, fps=self.fps, count=len(self._paths), uri=self.uri)
 
 
 def read_image(path: Path) -> Image | None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from perception.errors import SourceError
+from perception.errors import RequestError, SourceError
 from perception.ledger import Ledger
 from perception.sources.decoding import Grabber
+from perception.sources.jump import Jump, Place, check_within
 from perception.sources.pacing import SECOND_NS, pacer
 from perception.sources.picture import Converter
 from perception.sources.source import Pace
@@ -42,30 +45,52 @@ class VideoFile:
         self._pace = pace
         self._rate = rate
         self._closed = threading.Event()
+        self._jump = Jump()
         with self._opened() as (container, video):
             nominal = video.average_rate or video.guessed_rate
             self.fps = float(nominal) if nominal else None
             self.promised = _promised(video)
-            self._length_s = None if self.promised else _length_s(container, video)
+            self._end_s = _length_s(container, video)
+            self._length_s = None if self.promised else self._end_s
+            self._has_times = video.start_time is not None and video.time_base is not None
 
     def frames(self, ledger: Ledger) -> Iterator[Frame]:
         """Every readable frame; pictures that cannot be decoded are captured and dropped as ``decode_error``."""
         convert = Converter()
         number = 0
-        with self._opened() as (container, video):
-            pace = pacer(self._pace, self._rate, self.fps, self._closed.wait)
-            grabber = Grabber(container, video, pace)
-            for grabbed in grabber.grabs():
-                if self._closed.is_set():
-                    return
-                ledger.capture(number)
-                if grabbed.picture is None:
-                    ledger.drop(number, "decode_error")
-                else:
-                    yield Frame(self._stream, number, grabbed.time, convert.image(grabbed.picture))
-                number += 1
+        while True:
+            place = self._jump.take()
+            with self._opened() as (container, video):
+                pace = pacer(self._pace, self._rate, self.fps, self._closed.wait)
+                first = None if place is None else _go_to(place, container, video)
+                grabber = Grabber(container, video, pace, first)
+                for grabbed in grabber.grabs():
+                    if self._closed.is_set():
+                        return
+                    ledger.capture(number)
+                    if grabbed.picture is None:
+                        ledger.drop(number, "decode_error")
+                    else:
+                        yield Frame(self._stream, number, grabbed.time, convert.image(grabbed.picture))
+                    number += 1
+                    if self._jump.waiting:
+                        break
+            if not self._jump.waiting:
+                break
         if not self._closed.is_set():
-            self._judge(grabber)
+            self._judge(grabber, whole=place is None)
+
+    def seek(self, place: Place) -> None:
+        """Go on there, exactly: decoding begins at the key frame before it. See ``Seekable``."""
+        if not self._has_times:
+            raise RequestError(
+                f"{self.uri!r} carries no times, so no place in it can be found. Put it into a container."
+            )
+        if place.frame is not None:
+            check_within(place, place.frame, self.promised, self.uri)
+        elif self._end_s is not None and (place.media_ns or 0) >= self._end_s * SECOND_NS:
+            raise RequestError(f"{self.uri!r} is {self._end_s:.3f} s long; {place} is behind its end.")
+        self._jump.ask(place)
 
     def close(self) -> None:
         """End the iteration before its next frame; the file itself is closed where the iteration ends."""
@@ -80,8 +105,12 @@ class VideoFile:
         with container:
             yield container, _video_stream(container, self.uri)
 
-    def _judge(self, grabber: Grabber) -> None:
+    def _judge(self, grabber: Grabber, *, whole: bool) -> None:
         got, damage = grabber.decoded, grabber.damage
+        if not whole:  # what the container promised of all of it says nothing about a part
+            if damage:
+                raise SourceError(f"{self.uri!r}: corrupt {damage}.")
+            return
         if self.promised is not None and (got < self.promised or damage):
             why = f"corrupt {damage}" if damage else "it is truncated or its index is wrong"
             raise SourceError(f"{self.uri!r} promised {self.promised} frames, {got} could be read: {why}.")
@@ -106,6 +135,21 @@ def _video_stream(container: InputContainer, uri: str) -> VideoStream:
     if moving[0].codec_context is None:
         raise SourceError(f"{uri!r} is encoded in a way that this build of FFmpeg cannot decode. Convert it to H.264.")
     return moving[0]
+
+
+def _go_to(place: Place, container: InputContainer, video: VideoStream) -> int:
+    """Go to the key frame before a place; returns its time in units of the stream."""
+    assert video.time_base is not None  # asked by seek
+    if place.media_ns is not None:
+        first = math.ceil(Fraction(place.media_ns, SECOND_NS) / video.time_base)
+    else:
+        # Packets come in the order of decoding; their times alone say which picture is shown as the k-th.
+        times = sorted(
+            packet.pts for packet in container.demux(video) if packet.pts is not None and not packet.is_discard
+        )
+        first = times[min(place.frame or 0, len(times) - 1)]
+    container.seek(first, stream=video, backward=True)
+    return first
 
 
 def _promised(video: VideoStream) -> int | None:
