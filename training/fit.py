@@ -14,8 +14,7 @@ was never interrupted: batches depend on (seed, epoch, index) only.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -38,6 +37,7 @@ from training.provenance import note_of_start
 from training.run_folder import RunFolder
 from training.saver import Saver, Scorer
 from training.settings import FitConfig
+from training.steps import precision, train
 from training.tensorboard import TensorBoardLog
 
 AUXILIARY_WEIGHT = 0.4
@@ -64,9 +64,9 @@ def fit(
     line = StatusLine(sys.stdout)
     with on_devices(config.devices):
         keras.utils.set_random_seed(config.seed)
-        with _precision(config.precision):
+        with precision(config.precision):
             model = _build(config, mixture, line.note if first_epoch == 0 else lambda _text: None)
-        with _precision("float32"):  # what is scored and exported; bf16 is for the training steps alone
+        with precision("float32"):  # what is scored and exported; bf16 is for the training steps alone
             averaged = build_network(config.network, width=config.width, encoder=config.encoder)
         log = TensorBoardLog(config.out / "tensorboard", first_epoch) if config.tensorboard else None
         folder.claim(first_epoch, note_of_start(first_epoch))
@@ -93,40 +93,10 @@ def fit(
         sampler = Sampler(mixture, config.crop, config.batch, config.seed, border)
         try:
             with Loader(sampler, config.steps, workers=config.workers, first_epoch=first_epoch) as loader:
-                _train(model, loader, [progress, saver], first_epoch, config.epochs)
+                train(model, loader, [progress, saver], first_epoch, config.epochs)
         finally:
             line.clear()
         return saver.finish()
-
-
-def _train(
-    model: keras.Model, loader: Loader, callbacks: list[keras.callbacks.Callback], first_epoch: int, epochs: int
-) -> None:
-    tell_epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _logs: loader.start_epoch(epoch))
-    try:
-        model.fit(
-            loader,
-            epochs=epochs,
-            initial_epoch=first_epoch,
-            callbacks=[tell_epoch, *callbacks],
-            verbose=0,
-            shuffle=False,
-        )
-    except Exception:
-        if loader.failure is not None:  # a backend hides it in an error of its own
-            raise loader.failure from None
-        raise
-
-
-@contextmanager
-def _precision(policy: str) -> Iterator[None]:
-    """Build layers under this dtype policy."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _build(config: FitConfig, mixture: Mixture, tell: Callable[[str], None]) -> keras.Model:

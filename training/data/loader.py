@@ -15,7 +15,7 @@ from types import TracebackType
 import keras
 
 from perception.errors import RoadcastError
-from training.data.samples import Batch, Images, Labels, Sampler, draw_in_worker, start_worker
+from training.data.samples import Batch, Drawing, Images, Labels, draw_in_worker, start_worker
 
 
 class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
@@ -29,7 +29,7 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
     an error that is raised while they read in one of their own.
     """
 
-    def __init__(self, sampler: Sampler, steps: int, *, workers: int = 2, first_epoch: int = 0) -> None:
+    def __init__(self, sampler: Drawing, steps: int, *, workers: int = 2, first_epoch: int = 0) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         self.failure: RoadcastError | None = None
         self._steps = steps

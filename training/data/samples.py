@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -102,10 +102,18 @@ class Sampler:
         return paste_objects(image, labels, donor, cutouts, random)
 
 
-_sampler: Sampler | None = None
+class Drawing(Protocol):
+    """What a worker process draws batches with; it is pickled to get there."""
+
+    def draw(self, epoch: int, index: int) -> Batch:
+        """Batch ``index`` of epoch ``epoch``: the same one whoever asks, in whatever process."""
+        ...
 
 
-def start_worker(sampler: Sampler) -> None:
+_sampler: Drawing | None = None
+
+
+def start_worker(sampler: Drawing) -> None:
     """Initialise a worker process: one sampler, one OpenCV thread (the processes are the parallelism).
 
     Ctrl-C reaches every process of a terminal; the trainer decides what it means, the worker waits for that.
