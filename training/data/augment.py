@@ -7,6 +7,7 @@ and on nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -26,6 +27,7 @@ LABEL_STRIDE = 2
 RARE_VALUES = values_within((4, 5, 6, 7, 11, 12, 14, 15, 16, 17, 18))
 HORIZON = 0.45  # share of a frame's height above it: near enough in all the data sets
 _ALIASING = 0.75
+Value = TypeVar("Value", np.uint8, np.uint16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,33 +56,59 @@ class Augmentation:
             raise ConfigError("The probabilities of rain, fog, dusk and night add up to more than 1.")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A crop of a scaled, rotated and flipped picture: every map of the picture is cut out by the same one."""
+
+    size: Size  # (w, h) of the crop
+    matrix: npt.NDArray[np.float64]  # 2x3, from the picture's pixels to the crop's
+    minified: float  # by how much it scales horizontally
+    height: int  # of the picture
+
+    def of_image(self, image: Image) -> Image:
+        """The crop of the picture (H, W, 3) u8 itself, with grey outside."""
+        if self.minified < _ALIASING:  # bilinear sampling of a minified image aliases; a blur stands in for averaging
+            image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.5 / self.minified), np.uint8)
+        warped = cv2.warpAffine(image, self.matrix, self.size, flags=cv2.INTER_LINEAR, borderValue=BORDER_BGR)
+        return np.asarray(warped, np.uint8)
+
+    def of_map(self, values: npt.NDArray[Value], outside: int) -> npt.NDArray[Value]:
+        """The crop of a map (H, W) u8 or u16 at ``size // LABEL_STRIDE``, where the network gives its logits.
+
+        Values are sampled where the logits' pixels have their centres; ``outside`` stands where the picture ends.
+        """
+        centre = (1 / LABEL_STRIDE - 1) / 2
+        onto_logits = self.matrix / LABEL_STRIDE + np.array([[0, 0, centre], [0, 0, centre]])
+        size = (self.size[0] // LABEL_STRIDE, self.size[1] // LABEL_STRIDE)
+        warped = cv2.warpAffine(values, onto_logits, size, flags=cv2.INTER_NEAREST, borderValue=outside)
+        return np.asarray(warped, values.dtype)
+
+
+def draw_view(labels: LabelMap, size: Size, rule: Augmentation, random: np.random.Generator) -> View:
+    """A random crop of ``size`` (w, h), some about a pixel of a rare class of ``labels`` (H, W)."""
+    height, width = labels.shape
+    anchor = _rare_pixel(labels, random) if random.random() < rule.rare else None
+    matrix, minified = _random_affine((width, height), size, rule, anchor, random)
+    return View(size, matrix, minified, height)
+
+
 def augment(
     image: Image, labels: LabelMap, size: Size, rule: Augmentation, random: np.random.Generator
 ) -> tuple[Image, LabelMap]:
     """A random crop of ``size`` (w, h) of the randomly scaled, rotated, flipped and re-lit sample.
 
     Image (H, W, 3) u8 and labels (H, W) u8 in. Out: the image at ``size``, and the labels at
-    ``size // LABEL_STRIDE``, where the network gives its logits: a loss there costs a quarter of one at
-    full size. Labels are sampled where the logits' pixels have their centres; outside is void.
+    ``size // LABEL_STRIDE``: a loss there costs a quarter of one at full size. Outside is void.
     """
-    height, width = labels.shape
-    anchor = _rare_pixel(labels, random) if random.random() < rule.rare else None
-    matrix, minified = _random_affine((width, height), size, rule, anchor, random)
-    if minified < _ALIASING:  # bilinear sampling of a minified image aliases; a blur stands in for area averaging
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.5 / minified), np.uint8)
-    warped = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=BORDER_BGR)
-    centre = (1 / LABEL_STRIDE - 1) / 2
-    onto_logits = matrix / LABEL_STRIDE + np.array([[0, 0, centre], [0, 0, centre]])
-    label_size = (size[0] // LABEL_STRIDE, size[1] // LABEL_STRIDE)
-    warped_labels = cv2.warpAffine(labels, onto_logits, label_size, flags=cv2.INTER_NEAREST, borderValue=VOID)
-    below_horizon = _below_horizon(matrix, height, size)
-    return _relight(np.asarray(warped, np.uint8), rule, below_horizon, random), np.asarray(warped_labels, np.uint8)
+    view = draw_view(labels, size, rule, random)
+    return relight(view.of_image(image), view, rule, random), view.of_map(labels, VOID)
 
 
-def _below_horizon(matrix: npt.NDArray[np.float64], height: int, size: Size) -> npt.NDArray[np.float64]:
+def _below_horizon(view: View) -> npt.NDArray[np.float64]:
     """(h,) how far each row of the crop lies below the horizon: 0 there and above, 1 at the frame's lower edge."""
-    rows = (np.arange(size[1]) - matrix[1, 2] - matrix[1, 0] * size[0] / 2) / matrix[1, 1]
-    return np.asarray(np.clip((rows / height - HORIZON) / (1 - HORIZON), 0, 1), np.float64)
+    (width, height), matrix = view.size, view.matrix
+    rows = (np.arange(height) - matrix[1, 2] - matrix[1, 0] * width / 2) / matrix[1, 1]
+    return np.asarray(np.clip((rows / view.height - HORIZON) / (1 - HORIZON), 0, 1), np.float64)
 
 
 def _random_affine(
@@ -124,10 +152,9 @@ def _rare_pixel(labels: LabelMap, random: np.random.Generator) -> npt.NDArray[np
     return np.array([columns[pick], rows[pick]], np.float64) * 4
 
 
-def _relight(
-    image: Image, rule: Augmentation, below_horizon: npt.NDArray[np.float64], random: np.random.Generator
-) -> Image:
-    """Light and weather, then the camera: blur, noise, compression."""
+def relight(image: Image, view: View, rule: Augmentation, random: np.random.Generator) -> Image:
+    """Light and weather, then the camera: blur, noise, compression. ``image`` is the crop that ``view`` cut out."""
+    below_horizon = _below_horizon(view)
     if random.random() < rule.color:
         image = recolor(image, random)
     sky = random.random()
