@@ -142,11 +142,8 @@ class Publisher:
 
     def poll(self) -> None:
         """Take in subscriptions and send what is due of ``meta`` and ``status``. Never blocks; call it often."""
-        if self._closed:
-            return
-        asked = self._outlet.drain()
-        for name, channel in self.channels.items():
-            channel.poll(asked=asked.get(name, frozenset()))
+        if not self._closed:
+            self._tell(self._outlet.drain())
 
     def publish(self, scene: Scene) -> None:
         """Send every kind of this frame that somebody subscribes to, and count the frame as published.
@@ -154,8 +151,12 @@ class Publisher:
         With policy ``wait`` this waits up to 5 s for a subscriber that does not keep up; then that subscriber
         loses the message, event ``subscriber_lost`` says so, and nobody waits for it again until it reads.
         """
-        self.poll()
+        asked = {} if self._closed else self._outlet.drain()
+        if asked:  # who is new here learns the classes before the first frame
+            self._tell(asked)
         self.channels[scene.frame.stream].publish(scene)
+        if not asked:  # what is due once a second must not delay a frame
+            self.poll()
 
     def event(self, name: EventName, detail: Mapping[str, object] | None = None) -> None:
         """Send an event on every stream that has not ended."""
@@ -185,6 +186,10 @@ class Publisher:
                 )
             self._outlet.pause(10)
         return False
+
+    def _tell(self, asked: Mapping[str, frozenset[str]]) -> None:
+        for name, channel in self.channels.items():
+            channel.poll(asked=asked.get(name, frozenset()))
 
     def close(self, *, failed: bool = False, detail: Mapping[str, object] | None = None, hurry: bool = False) -> None:
         """End every stream that has not ended, with ``detail``, and close. May be called twice.
