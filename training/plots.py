@@ -23,9 +23,19 @@ DPI = 110
 _SHEET_ROWS = 5
 
 
-def plot_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Loss and learning rate over epochs, and every score that was measured, as one PNG. Raises OutputError."""
-    scores = sorted({key for line in lines for key in line if key.endswith("mIoU")})
+def plot_curves(
+    lines: Sequence[Mapping[str, Any]],
+    path: Path,
+    *,
+    score: str = "mIoU",
+    unit: str = "mean IoU",
+    top: float | None = 1,
+) -> None:
+    """Loss and learning rate over epochs, and every score that was measured, as one PNG. Raises OutputError.
+
+    Scores are what is called ``score`` at its end; their axis goes from 0 to ``top``, or where they lie.
+    """
+    scores = sorted({key for line in lines for key in line if key.endswith(score)})
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [line["epoch"] for line in lines]
@@ -40,7 +50,9 @@ def plot_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
     for key in scores:
         measured = [(line["epoch"], line[key]) for line in lines if key in line]
         right.plot(*zip(*measured), marker="o", markersize=3, label=f"{key}, last {measured[-1][1]:.3f}")
-    right.set(xlabel="epoch", ylabel="mean IoU", ylim=(0, 1), xlim=left.get_xlim())
+    right.set(xlabel="epoch", ylabel=unit, xlim=left.get_xlim())
+    if top is not None:
+        right.set_ylim(0, top)
     if scores:
         right.legend(loc="lower right", frameon=False)
     else:

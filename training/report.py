@@ -21,6 +21,7 @@ td,th{padding:.15rem .9rem .15rem 0;text-align:left;vertical-align:top}th{font-w
 code{background:#f2f4f6;padding:.1rem .3rem;border-radius:3px;overflow-wrap:anywhere}.muted{color:#66717a}
 .columns{display:flex;flex-wrap:wrap;gap:0 3rem}
 """
+_SCORES = ("IoU", "PSNR", "SSIM")  # how the keys of scores end
 
 
 def write_report(folder: Path) -> Path:
@@ -97,8 +98,8 @@ def _state(config: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> str
 
 def _last_scores(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """The scores of the last line that has any."""
-    scored = [line for line in lines if any(key.endswith("mIoU") for key in line)]
-    return {k: v for k, v in scored[-1].items() if k.endswith("IoU")} if scored else {}
+    scored = [line for line in lines if any(key.endswith(_SCORES) for key in line)]
+    return {k: v for k, v in scored[-1].items() if k.endswith(_SCORES)} if scored else {}
 
 
 def _scores(lines: Sequence[Mapping[str, Any]]) -> str:

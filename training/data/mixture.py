@@ -27,12 +27,13 @@ def open_mixture(texts: Sequence[str]) -> Mixture:
     """
     if not texts:
         raise ConfigError("No data set was given: use --data kind:folder[:split][=weight], as often as needed.")
-    parts, weights = zip(*(_split_weight(text) for text in texts))
+    parts, weights = zip(*(split_weight(text) for text in texts))
     pairs = tuple(tuple(open_dataset(part)) for part in parts)
     return Mixture(pairs, weights, tuple(RULES[part[0].kind] for part in pairs))
 
 
-def _split_weight(text: str) -> tuple[str, float]:
+def split_weight(text: str) -> tuple[str, float]:
+    """A data set as it is given, and the weight after its ``=``, by default 1. Raises ConfigError."""
     dataset, separator, weight = text.rpartition("=")
     if not separator:
         return text, 1.0

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -48,15 +49,19 @@ class Mixture:
     def to_json(self) -> list[dict[str, Any]]:
         """What identifies each part: kind, file names, weight and rule. Folders may move, so they do not count."""
         return [
-            {
-                "kind": part[0].kind,
-                "images": len(part),
-                "names": hashlib.sha256("\n".join(pair.image.name for pair in part).encode()).hexdigest()[:12],
-                "weight": weight,
-                "augmentation": asdict(rule),
-            }
+            part_to_json(part, weight) | {"augmentation": asdict(rule)}
             for part, weight, rule in zip(self.parts, self.weights, self.rules)
         ]
+
+
+def part_to_json(part: Sequence[Pair], weight: float) -> dict[str, Any]:
+    """What identifies a data set of a run, in plain values."""
+    return {
+        "kind": part[0].kind,
+        "images": len(part),
+        "names": hashlib.sha256("\n".join(pair.image.name for pair in part).encode()).hexdigest()[:12],
+        "weight": weight,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,120 @@
+"""Networks that give a better picture back: a small U-Net for noise and darkness, a sub-pixel net for detail.
+
+Both correct the frame rather than draw it anew (Zhang et al. 2017, "Beyond a Gaussian Denoiser", section III-B), so
+that a network that has learnt nothing yet changes nothing. All of them take u8 BGR frames (B, H, W, 3) and give f32
+BGR (B, factor H, factor W, 3) within 0..255.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from training.models import vgg16
+from training.models.autoencoder import conv_autoencoder, dense_autoencoder
+from training.models.fcn import fcn
+from training.models.subpixel import PixelShuffle, PixelUnshuffle
+from training.restoration.names import Network, Up
+
+Tensor = Any
+
+_CORRECTION = 64.0  # grey levels that an output of 1 stands for
+_SLIM = (24, 48, 96, 192, 192)  # channels of an FCN-8s that is trained from scratch
+
+
+def build_restorer(name: Network, *, latent: int = 64, up: Up = "resize", patch: int = 32) -> keras.Model:
+    """A network by name; ``latent`` and ``up`` belong to the autoencoders, ``patch`` to the dense one.
+
+    ``fcn8s`` is the segmentation network with three outputs instead of class scores. For super-resolution it
+    gets a frame that was enlarged already.
+    """
+    match name:
+        case "denoise":
+            return restoration_unet()
+        case "lowlight":
+            return restoration_unet(looks_around=True)
+        case "subpixel":
+            return subpixel_net()
+        case "fcn8s":
+            return fcn_picture()
+        case "conv":
+            return conv_autoencoder(latent, up=up)
+        case "dense":
+            return dense_autoencoder(patch, latent)
+
+
+def restoration_unet(
+    channels: tuple[int, int, int] = (32, 48, 80), *, depth: int = 2, looks_around: bool = False
+) -> keras.Model:
+    """A U-Net between half and an eighth of the frame's size; sides in multiples of 8.
+
+    The frame enters and leaves as 12 channels at half its size (as in FFDNet, Zhang et al. 2018, section III-A): the
+    costly full size holds no convolution. With ``looks_around`` the mean over the frame is added at the
+    bottom: how dark it is shows in no corner of it alone.
+    """
+    frame = keras.Input((None, None, 3), dtype="uint8", name="frame")
+    scaled = layers.Rescaling(1 / 128, offset=-1.0, name="normalise")(frame)
+    x = PixelUnshuffle(2, name="unshuffle")(scaled)  # (B, H/2, W/2, 12)
+    skips = []
+    for level, width in enumerate(channels):
+        x = _conv(x, width, f"down{level}", strides=2) if level else _conv(x, width, "first")
+        for index in range(1, depth + 1 if level == len(channels) - 1 else depth):
+            x = _conv(x, width, f"level{level}_{index}")
+        skips.append(x)
+    if looks_around:
+        whole = layers.GlobalAveragePooling2D(keepdims=True, name="whole")(x)
+        whole = layers.Conv2D(channels[-1], 1, activation="relu", name="whole_1")(whole)
+        x = layers.Add(name="with_whole")([x, layers.Conv2D(channels[-1], 1, name="whole_2")(whole)])
+    for level in reversed(range(len(channels) - 1)):
+        x = layers.Conv2D(4 * channels[level], 1, name=f"up{level}")(x)
+        x = layers.Add(name=f"join{level}")([PixelShuffle(2, name=f"shuffle{level}")(x), skips[level]])
+        for index in range(depth):
+            x = _conv(x, channels[level], f"rise{level}_{index}")
+    values = layers.Rescaling(1.0, dtype="float32", name="values")(frame)
+    return _corrected(frame, values, x, factor=2, name="restoration_unet")
+
+
+def subpixel_net(channels: int = 32, narrow: int = 16, depth: int = 5, *, factor: int = 2) -> keras.Model:
+    """Frames enlarged by ``factor``: all convolutions at the frame's own size, then a shuffle (Shi et al. 2016).
+
+    Between a wide beginning and a wide end the convolutions are narrow, as in FSRCNN (Dong et al. 2016, section 3), and
+    each adds to what came before. The result corrects the bilinear enlargement.
+    """
+    frame = keras.Input((None, None, 3), dtype="uint8", name="frame")
+    x = layers.Rescaling(1 / 128, offset=-1.0, name="normalise")(frame)
+    wide = x = layers.Conv2D(channels, 5, padding="same", activation="relu", name="look")(x)
+    x = layers.Conv2D(narrow, 1, activation="relu", name="shrink")(x)
+    for index in range(depth):
+        x = layers.Add(name=f"add{index}")([_conv(x, narrow, f"map{index}"), x])
+    x = layers.Add(name="expanded")([layers.Conv2D(channels, 1, name="expand")(x), wide])
+    values = layers.Rescaling(1.0, dtype="float32", name="values")(frame)
+    large = layers.UpSampling2D(factor, interpolation="bilinear", dtype="float32", name="enlarged")(values)
+    return _corrected(frame, large, x, factor=factor, name="subpixel_net")
+
+
+def fcn_picture(channels: tuple[int, int, int, int, int] = _SLIM, *, head: int = 256) -> keras.Model:
+    """FCN-8s (``training.models.fcn``) that gives blue, green and red in place of class scores, without any skip
+    from the frame itself: what it draws comes through stride 8."""
+    network = fcn(8, channels=channels, head=head, norm=channels != vgg16.FULL, dropout=0.0, classes=3)
+    values = layers.Rescaling(_CORRECTION, offset=127.5, name="values")(network.outputs[0])
+    return keras.Model(network.inputs, _within(values), name="fcn8s_picture")
+
+
+def _corrected(frame: Tensor, start: Tensor, x: Tensor, *, factor: int, name: str) -> keras.Model:
+    """``start`` plus what ``x``, at a ``factor``-th of its size, says must change; at first nothing."""
+    almost_zero = keras.initializers.RandomNormal(stddev=1e-3)
+    x = layers.Conv2D(3 * factor**2, 3, padding="same", kernel_initializer=almost_zero, name="last")(x)
+    change = layers.Rescaling(_CORRECTION, dtype="float32", name="change")(PixelShuffle(factor, name="shuffle")(x))
+    return keras.Model(frame, _within(layers.Add(dtype="float32", name="corrected")([start, change])), name=name)
+
+
+def _within(values: Tensor) -> Tensor:
+    return layers.ReLU(max_value=255.0, dtype="float32", name="image")(values)
+
+
+def _conv(x: Tensor, channels: int, name: str, *, strides: int = 1) -> Tensor:
+    return layers.Conv2D(
+        channels, 3, strides, padding="same", activation="relu", kernel_initializer="he_normal", name=name
+    )(x)

@@ -1,0 +1,1 @@
+"""Networks that give back a picture: what spoils frames, how such a network is trained, asked and exported."""

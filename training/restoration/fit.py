@@ -1,0 +1,119 @@
+"""Teach a network to give a better picture back: frames in, a run folder with the model and its ONNX file out.
+
+The folder is that of a segmentation run (``training.fit``): the same files, and it continues after ``kill -9`` in the
+same way. It is a training of its own all the same: no labels, classes, encoders or teachers, another loss, and a
+picture for a target.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import ops
+
+from perception.terminal import StatusLine
+from training.data.loader import Loader
+from training.data.samples import Images
+from training.models.restoration import build_restorer
+from training.optimizer import build_optimizer
+from training.progress import Progress
+from training.provenance import note_of_start
+from training.restoration.album import PictureAlbum
+from training.restoration.names import Loss
+from training.restoration.samples import Pictures, PictureSampler, task_of
+from training.restoration.settings import RestoreConfig
+from training.run_folder import RunFolder
+from training.saver import Saver, Scorer
+from training.steps import precision, train
+
+Tensor = Any
+_SOFTENED = 2.0  # grey levels; below that the l1 loss is a square
+
+
+def restore(
+    config: RestoreConfig, pictures: Pictures, score: Scorer, *, album: PictureAlbum | None = None, resume: bool = False
+) -> Path:
+    """Train to the end and return the path of the averaged model; what is scored and drawn is as in ``fit``.
+
+    Raises:
+        ConfigError: the run folder belongs to another configuration, or exists and ``resume`` is off; or there is no
+            degradation of a name.
+        ModelError: the last checkpoint is damaged.
+        SourceError: an image cannot be read.
+        OutputError: the run folder cannot be written.
+        RoadcastError: the loss is no longer finite; the last checkpoint stays.
+    """
+    task = task_of(config.degrade, config.factor)
+    folder = RunFolder(config.out, config.to_json() | {"data": pictures.to_json()})
+    first_epoch = folder.first_epoch(resume=resume)
+    line = StatusLine(sys.stdout)
+    keras.utils.set_random_seed(config.seed)
+    with precision(config.precision):
+        model = _compiled(config)
+    with precision("float32"):
+        averaged = _built(config)
+    folder.claim(first_epoch, note_of_start(first_epoch))
+    if first_epoch:
+        folder.load_checkpoint(model)
+    progress = Progress(
+        line, epochs=config.epochs, steps=config.steps, first_epoch=first_epoch, in_place=sys.stdout.isatty()
+    )
+    saver = Saver(
+        folder,
+        averaged,
+        progress,
+        epochs=config.epochs,
+        every=config.evaluate_every,
+        score=score,
+        illustrate=(album or PictureAlbum(config.out, [], task)).draw,
+    )
+    sampler = PictureSampler(pictures, task, config.crop, config.batch, config.seed)
+    try:
+        with PictureLoader(sampler, config.steps, workers=config.workers, first_epoch=first_epoch) as loader:
+            train(model, loader, [progress, saver], first_epoch, config.epochs)
+    finally:
+        line.clear()
+    return saver.finish()
+
+
+class PictureLoader(Loader):
+    """Batches (spoilt, truth): a network of this kind has one output."""
+
+    def __getitem__(self, index: int) -> tuple[Images, Images]:  # type: ignore[override]
+        """Batch ``index`` of the current epoch. Raises RoadcastError if it cannot be drawn."""
+        spoilt, (truth, _) = super().__getitem__(index)
+        return spoilt, truth
+
+
+def picture_loss(kind: Loss) -> Any:
+    """The loss between a picture and the truth, both (B, H, W, 3) of 0..255.
+
+    ``l2`` is the mean square; ``l1`` the mean of sqrt(d^2 + e^2) - e (Charbonnier et al. 1994), which is absolute
+    but smooth at 0. Both in units in which 0..255 is 0..1, times 100, so that progress shows.
+    """
+
+    def l1(truth: Tensor, picture: Tensor) -> Tensor:
+        difference = picture - ops.cast(truth, "float32")
+        return ops.mean(ops.sqrt(difference**2 + _SOFTENED**2) - _SOFTENED) * (100 / 255)
+
+    def l2(truth: Tensor, picture: Tensor) -> Tensor:
+        return ops.mean((picture - ops.cast(truth, "float32")) ** 2) * (100 / 255**2)
+
+    return l1 if kind == "l1" else l2
+
+
+def _built(config: RestoreConfig) -> keras.Model:
+    return build_restorer(config.network, latent=config.latent, up=config.up, patch=config.crop[0])
+
+
+def _compiled(config: RestoreConfig) -> keras.Model:
+    model = _built(config)
+    optimizer = build_optimizer(
+        rate=config.rate, encoder_rate=1.0, steps=config.epochs * config.steps, ema=config.ema, decay=config.decay
+    )
+    model.compile(optimizer, picture_loss(config.loss))
+    optimizer.build(model.trainable_variables)
+    return model
