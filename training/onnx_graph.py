@@ -34,6 +34,13 @@ class OnnxGraph:
         self.nodes.append(helper.make_node("Split", [x], outputs, name=f"node_split_{self._count}", axis=axis))
         return outputs
 
+    def add_pair(self, op: str, inputs: list[str], **attributes: Any) -> tuple[str, str]:
+        """Append a node with two outputs and return their names."""
+        self._count += 1
+        outputs = [f"{op.lower()}_{self._count}_{part}" for part in range(2)]
+        self.nodes.append(helper.make_node(op, inputs, outputs, name=f"node_{op.lower()}_{self._count}", **attributes))
+        return outputs[0], outputs[1]
+
     def constant(self, values: npt.ArrayLike, dtype: npt.DTypeLike, name: str | None = None) -> str:
         """Append a constant tensor and return its name."""
         self._count += 1

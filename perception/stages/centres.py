@@ -1,0 +1,195 @@
+"""Objects by their centres: every cell says where the centre of its object lies, and the nearest centre takes it.
+
+Cheng et al. 2020, Panoptic-DeepLab, section 3.2: a class-agnostic heat map of centres, offsets from every cell to
+its object's centre, and a vote of the pixels on the object's class. This is the arithmetic of the graph that
+``roadcast-train export`` writes (training/graph_instances.py), in numpy: heat map and offsets are rounded to whole
+numbers first, and everything after that is exact, so that every engine gives the same bytes as this reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from perception.errors import ConfigError, ShapeError
+from perception.types import ConfidenceMap, LabelMap, check
+
+LEVELS = 4096  # of a heat-map logit: -8 to 8 in steps of 1/256
+CODED_CELLS = 2**19  # up to here the first of two equally bright centres counts more: 2 ** 31 / LEVELS
+LONGEST = 2047  # cells; longer offsets are cut. Their squares still add up exactly in f32
+BLOCK = 2  # cells; the nearest centre is looked up for blocks of so many cells in either direction
+WINDOW = 2  # cells around a centre that vote, all of them
+STEP = 2  # and of all cells every second one in either direction
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class CentreSettings:
+    """How centres are found and what they may claim.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    stride: int = 4  # network pixels a cell
+    threshold: float = 0.1  # probability from which on a local maximum of the heat map is a centre
+    apart: int = 1  # cells around a centre in which there is no other
+    most: int = 128  # centres a frame, a power of two: the brightest
+    reach: int = 3  # cells; a claim may miss its centre by so much, or by half the offset's length if that is more
+
+    def __post_init__(self) -> None:
+        if not 0.001 <= self.threshold < 1 or not 1 <= self.apart <= 3 or not 0 <= self.reach <= 64:
+            raise ConfigError(
+                "A threshold for centres lies in 0.001..1, 'apart' in 1..3 and 'reach' in 0..64, got "
+                f"{self.threshold}, {self.apart} and {self.reach}."
+            )
+        if self.most not in (32, 64, 128, 256):
+            raise ConfigError(f"The most centres a frame are 32, 64, 128 or 256, got {self.most}.")
+
+    @property
+    def lowest(self) -> int:
+        """The level of the heat map that the threshold stands for."""
+        return int(np.clip(np.rint(np.log(self.threshold / (1 - self.threshold)) * 256) + LEVELS // 2, 1, LEVELS - 1))
+
+    @property
+    def farthest(self) -> int:
+        """Where a squared distance along one axis saturates, so that distance and number fit into 24 bits."""
+        return int(2**23 // self.most - 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grouped:
+    """What grouping makes of one frame."""
+
+    labels: LabelMap  # (h, w) u8; inside an object its class
+    confidence: ConfidenceMap | None  # (h, w) u8; 0 where the vote changed the label
+    ids: npt.NDArray[np.int32]  # (h, w), 0 = none
+    id_scores: Floats  # (K,) score of id k + 1, 0 where there is none
+
+
+def scores_of_levels() -> Floats:
+    """(LEVELS,) the probability that each level of the heat map stands for."""
+    logits = (np.arange(LEVELS) - LEVELS // 2) / 256
+    return (1 / (1 + np.exp(-logits))).astype(np.float32)
+
+
+def group_by_centres(
+    labels: LabelMap,
+    confidence: ConfidenceMap | None,
+    centres: Floats,
+    offsets: Floats,
+    thing_ids: tuple[int, ...],
+    settings: CentreSettings | None = None,
+) -> Grouped:
+    """Group the thing pixels of one frame.
+
+    A cell belongs to the centre nearest to where it points, if that is near enough; all pixels of a cell that are
+    of a thing class belong to the cell's object. The class that most of the object's cells have wins (their
+    first pixel counts; of equals the lower class), and the others are set to it.
+
+    Args:
+        labels, confidence: (h, w) u8, h and w a whole multiple of the cells'.
+        centres: (H, W) f32 logits of the heat map, H and W even.
+        offsets: (2, H, W) f32 dy, dx in cells, from a cell to its object's centre.
+        thing_ids: consecutive class ids.
+
+    Raises:
+        ShapeError: the maps do not fit each other.
+    """
+    settings = settings or CentreSettings()
+    factor = _factor(labels, centres, offsets)
+    ys, xs, scores = find_centres(centres, settings)
+    number, claimed = _claims(offsets, ys, xs, scores > 0, settings)
+    first, count = thing_ids[0], len(thing_ids)
+    things = labels.astype(np.int64) - first
+    is_thing = (things >= 0) & (things < count)
+    none = settings.most * count
+    corner = np.s_[::factor, ::factor]
+    ballots = np.where(claimed & is_thing[corner], number * count + things[corner], none)
+    votes = _votes(ballots, ys, xs, settings.most, count)
+    elected = np.where(votes.max(axis=1) > 0, votes.argmax(axis=1) + first, -1)
+    cell_class = np.where(claimed, elected[number], -1)
+    cell_id = np.where(cell_class >= 0, number + 1, 0)
+    ids = np.where(is_thing, _lift(cell_id, factor), 0).astype(np.int32)
+    voted = np.where(ids > 0, _lift(cell_class, factor), labels).astype(np.uint8)
+    sure = None if confidence is None else np.where(voted == labels, confidence, 0).astype(np.uint8)
+    return Grouped(voted, sure, ids, scores)
+
+
+def find_centres(heat: Floats, settings: CentreSettings) -> tuple[Integers, Integers, Floats]:
+    """The brightest local maxima of an (H, W) heat map of logits, brightest first.
+
+    Returns:
+        Rows, columns and scores, each (K,); a score of 0 is no centre, and its place means nothing.
+    """
+    height, width = heat.shape
+    levels = np.clip(np.rint(heat * np.float32(256)), -LEVELS // 2, LEVELS // 2 - 1).astype(np.int64) + LEVELS // 2
+    side = 2 * settings.apart + 1
+    # Of equal neighbours one has to win: every cell of a window has a code of its own.
+    code = np.arange(height)[:, None] % side * side + np.arange(width) % side
+    keys = levels * 64 + code
+    around = cv2.dilate(keys.astype(np.float32), np.ones((side, side)), borderValue=-1.0)
+    index = np.arange(height * width).reshape(height, width)
+    is_centre = (keys == around) & (levels >= settings.lowest)
+    order = np.where(is_centre, levels * CODED_CELLS + np.maximum(CODED_CELLS - 1 - index, 0), -1).ravel()
+    order = np.concatenate([order, np.full(settings.most, -1)])
+    best = np.argsort(-order, kind="stable")[: settings.most]
+    found = order[best] >= 0
+    level = np.where(found, order[best] // CODED_CELLS, 0)
+    scores = np.where(found, scores_of_levels()[level], np.float32(0)).astype(np.float32)
+    place = np.minimum(best, height * width - 1)
+    return place // width, place % width, scores
+
+
+def _claims(
+    offsets: Floats, ys: Integers, xs: Integers, found: npt.NDArray[np.bool_], settings: CentreSettings
+) -> tuple[Integers, npt.NDArray[np.bool_]]:
+    """For every cell the number of the centre nearest to where it points, from 0, and whether that is near enough."""
+    height, width = offsets.shape[1:]
+    moves = np.clip(np.rint(offsets), -LONGEST, LONGEST).astype(np.int64)
+    rows = np.clip(np.arange(height)[:, None] + moves[0], 0, height - 1) // BLOCK
+    columns = np.clip(np.arange(width) + moves[1], 0, width - 1) // BLOCK
+    nearest = _nearest(height // BLOCK, ys, found, settings)[:, None] + _nearest(width // BLOCK, xs, found, settings)
+    packed = (nearest * settings.most + np.arange(settings.most)).min(axis=-1)[rows, columns]
+    distance, number = packed // settings.most, packed % settings.most
+    reach = np.maximum(4 * settings.reach**2, (moves**2).sum(axis=0))
+    return number, (4 * distance <= reach) & (distance < 2 * settings.farthest)
+
+
+def _nearest(blocks: int, at: Integers, found: npt.NDArray[np.bool_], settings: CentreSettings) -> Integers:
+    """(blocks, K) squared distance along one axis from the middle of each block to each centre, less a quarter."""
+    away = np.arange(blocks)[:, None] * BLOCK - at
+    return np.where(found, np.minimum(away * away + away, settings.farthest), settings.farthest)
+
+
+def _votes(ballots: Integers, ys: Integers, xs: Integers, most: int, classes: int) -> Integers:
+    """(K, classes) votes; a ballot is centre * classes + class. Near its centre an object counts every cell."""
+    height, width = ballots.shape
+    sampled = np.bincount(ballots[::STEP, ::STEP].ravel(), minlength=most * classes + 1)[:-1].reshape(most, classes)
+    near = np.arange(-WINDOW, WINDOW + 1)
+    rows = np.clip(ys[:, None] + near, 0, height - 1)
+    columns = np.clip(xs[:, None] + near, 0, width - 1)
+    own = ballots[rows[:, :, None], columns[:, None, :]].reshape(most, -1) - np.arange(most)[:, None] * classes
+    return np.asarray(sampled + (own[:, :, None] == np.arange(classes)).sum(axis=1), np.int64)
+
+
+def _lift(cells: Integers, factor: int) -> Integers:
+    return cells.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _factor(labels: LabelMap, centres: Floats, offsets: Floats) -> int:
+    """Label pixels a cell, in one direction."""
+    check("centres", centres, np.float32, (None, None))
+    height, width = centres.shape
+    check("offsets", offsets, np.float32, (2, height, width))
+    factor = labels.shape[0] // height if height else 0
+    if not factor or labels.shape != (height * factor, width * factor) or height % BLOCK or width % BLOCK:
+        raise ShapeError(
+            f"Labels of {labels.shape} must be a whole multiple of the centres' {centres.shape}, which must be even."
+        )
+    return factor

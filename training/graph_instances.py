@@ -1,0 +1,296 @@
+"""Grouping of objects by their centres, inside the graph: the operators of ``perception.stages.centres``.
+
+That module is the reference and says what is computed; every output equals its output, byte for byte, for all
+that is added or compared here are whole numbers that f32 holds exactly. The forms follow from what engines do
+(docs/objects.md, measured in docs/experiments.md):
+
+- A Resize or MatMul makes OpenVINO compute everything before it in bf16. So maps are brought to the size of the
+  labels by broadcasting over SpaceToDepth, and what reaches the one MatMul is 0 and 1, its sums at most a row long.
+- No engine of NVIDIA adds in a scatter: votes are counted by a MatMul of indicators.
+- The minimum over centres runs along the last axis, where ONNX Runtime is three times as fast as along the first,
+  over distances that carry the centre's number in their last bits: ArgMin would be slower again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import TensorProto
+
+from perception.stages.centres import (
+    BLOCK,
+    CODED_CELLS,
+    LEVELS,
+    LONGEST,
+    STEP,
+    WINDOW,
+    CentreSettings,
+    scores_of_levels,
+)
+from training.onnx_graph import OnnxGraph
+
+_TO_THE_END = 2**31 - 1
+_OF_VOTE = 4  # centres that share a row of the table of votes, to keep both indicators short
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """What is known about the map of cells, for any size: names of tensors."""
+
+    frames: str  # i64 scalar N
+    height: str  # i64 scalar
+    width: str
+    rows: str  # i64 (H,): 0, 1, 2 ...
+    columns: str  # i64 (W,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Centres:
+    """The centres found: names of tensors."""
+
+    ys: str  # i64 (N, K)
+    xs: str
+    found: str  # bool (N, K)
+    scores: str  # f32 (N, K)
+
+
+def add_centre_grouping(
+    graph: OnnxGraph,
+    maps: tuple[str, str],
+    centres: str,
+    offsets: str,
+    *,
+    factor: int,
+    thing_ids: tuple[int, ...],
+    settings: CentreSettings,
+) -> tuple[str, str]:
+    """Append the grouping and its outputs ``ids`` (i32) and ``id_scores`` (f32).
+
+    Args:
+        maps: labels and confidence, f32 (N, 1, h, w) of whole numbers.
+        centres, offsets: f32 (N, 1, H, W) and (N, 2, H, W) as the network gives them; H and W even.
+        factor: label pixels a cell, in one direction: 1, 2 or 4.
+        thing_ids: consecutive class ids, the last of the table.
+
+    Returns:
+        Labels after the vote, and confidence, f32 (N, 1, h, w).
+    """
+    build = _Grouping(graph, settings, thing_ids)
+    cells = build.cells(centres)
+    found = build.centres(centres, cells)
+    labels, confidence = (build.to_cells(name, factor) for name in maps)
+    number, claimed = build.claims(offsets, found, cells)
+    elected = build.elected(number, claimed, labels, found, cells)
+    ids, voted, sure = build.finished(number, claimed, elected, labels, confidence, cells)
+    graph.add("Cast", [graph.add("Squeeze", [build.to_pixels(ids, factor), build.i([1])])], "ids", to=TensorProto.INT32)
+    graph.add("Identity", [found.scores], "id_scores")
+    return build.to_pixels(voted, factor), build.to_pixels(sure, factor)
+
+
+class _Grouping:
+    """Writes the steps; one method each."""
+
+    def __init__(self, graph: OnnxGraph, settings: CentreSettings, thing_ids: tuple[int, ...]) -> None:
+        self._graph = graph
+        self._settings = settings
+        self._first, self._things = thing_ids[0], len(thing_ids)
+        self.add = graph.add
+
+    def f(self, value: object) -> str:
+        """A constant of f32."""
+        return self._graph.constant(np.asarray(value), np.float32)
+
+    def i(self, value: object) -> str:
+        """A constant of i64."""
+        return self._graph.constant(np.asarray(value), np.int64)
+
+    def cast(self, x: str, to: int) -> str:
+        return self.add("Cast", [x], to=to)
+
+    def clip(self, x: str, low: float, high: str) -> str:
+        """Between a number and a tensor, both f32."""
+        return self.add("Min", [self.add("Max", [x, self.f(low)]), high])
+
+    def whole(self, x: str, divisor: int) -> str:
+        """f32 x / divisor without the remainder; exact where the divisor is a power of two."""
+        return self.add("Floor", [self.add("Mul", [x, self.f(1 / divisor)])])
+
+    def cells(self, centres: str) -> _Cells:
+        """The sizes of a map of cells, and its coordinates."""
+        shape = self.add("Shape", [centres])
+        frames, height, width = (self.add("Gather", [shape, self.i(axis)]) for axis in (0, 2, 3))
+        rows, columns = (self.add("Range", [self.i(0), end, self.i(1)]) for end in (height, width))
+        return _Cells(frames, height, width, rows, columns)
+
+    def to_cells(self, pixels: str, factor: int) -> str:
+        """(N, 1, h, w) to (N, factor * factor, H, W)."""
+        return self.add("SpaceToDepth", [pixels], blocksize=factor) if factor > 1 else pixels
+
+    def to_pixels(self, cells: str, factor: int) -> str:
+        """The way back."""
+        return self.add("DepthToSpace", [cells], blocksize=factor, mode="DCR") if factor > 1 else cells
+
+    def centres(self, heat: str, cells: _Cells) -> _Centres:
+        """Local maxima by max-pooling, and the brightest of them."""
+        settings, add = self._settings, self.add
+        half = LEVELS // 2
+        levels = add("Round", [add("Mul", [heat, self.f(256)])])
+        levels = add("Add", [self.clip(levels, -half, self.f(half - 1)), self.f(half)])
+        side = 2 * settings.apart + 1
+        of_row = add("Unsqueeze", [add("Mod", [cells.rows, self.i(side)]), self.i([1])])
+        code = add("Add", [add("Mul", [of_row, self.i(side)]), add("Mod", [cells.columns, self.i(side)])])
+        keys = add("Add", [add("Mul", [levels, self.f(64)]), self.cast(code, TensorProto.FLOAT)])
+        around = add("MaxPool", [keys], kernel_shape=[side, side], pads=[settings.apart] * 4, strides=[1, 1])
+        alone = add("Sub", [keys, around])  # 0, or less
+        bright = add("Sub", [levels, self.f(settings.lowest)])
+        is_centre = add("GreaterOrEqual", [add("Min", [alone, bright]), self.f(0)])
+        index = add("Mul", [add("Unsqueeze", [cells.rows, self.i([1])]), cells.width])
+        index = add("Add", [index, cells.columns])
+        order = add("Mul", [self.cast(levels, TensorProto.INT32), self._graph.constant(CODED_CELLS, np.int32)])
+        order = add("Add", [order, self._later(index)])
+        none = self._graph.constant(-1, np.int32)
+        order = add("Flatten", [add("Where", [is_centre, order, none])], axis=1)
+        # So many cells there are in the smallest frame, too.
+        order = add("Pad", [order, self.i([0, 0, 0, settings.most]), none])
+        return self._brightest(order, cells)
+
+    def _later(self, index: str) -> str:
+        """i32: the more, the earlier a cell comes. Decides between two centres that are equally bright."""
+        later = self.add("Max", [self.add("Sub", [self.i(CODED_CELLS - 1), index]), self.i(0)])
+        return self.cast(later, TensorProto.INT32)
+
+    def _brightest(self, order: str, cells: _Cells) -> _Centres:
+        graph, add = self._graph, self.add
+        best, place = graph.add_pair("TopK", [order, self.i([self._settings.most])], axis=1)
+        zero = graph.constant(0, np.int32)
+        found = add("GreaterOrEqual", [best, zero])
+        last = add("Sub", [add("Mul", [cells.height, cells.width]), self.i(1)])
+        place = add("Min", [place, last])
+        # OpenVINO divides whole numbers in f32: without a remainder that is exact.
+        level = add("Div", [add("Sub", [best, self._later(place)]), graph.constant(CODED_CELLS, np.int32)])
+        level = add("Max", [level, zero])
+        score = add("Gather", [self.f(scores_of_levels()), level])
+        score = add("Mul", [score, self.cast(found, TensorProto.FLOAT)])
+        ys = add("Div", [place, cells.width])
+        xs = add("Sub", [place, add("Mul", [ys, cells.width])])
+        return _Centres(ys, xs, found, score)
+
+    def claims(self, offsets: str, found: _Centres, cells: _Cells) -> tuple[str, str]:
+        """For every cell the number of the centre nearest to where it points, and 1 where that is near enough.
+
+        Both are f32 (N, 1, H, W).
+        """
+        settings, add = self._settings, self.add
+        moves = self.clip(add("Round", [offsets]), -LONGEST, self.f(LONGEST))
+        down, right = self._graph.split(moves, 2, axis=1)
+        rows = self.cast(add("Unsqueeze", [cells.rows, self.i([1])]), TensorProto.FLOAT)
+        columns = self.cast(cells.columns, TensorProto.FLOAT)
+        blocks = [add("Div", [end, self.i(BLOCK)]) for end in (cells.height, cells.width)]
+        y = self._block(add("Add", [down, rows]), cells.height)
+        x = self._block(add("Add", [right, columns]), cells.width)
+        row_length = self.cast(blocks[1], TensorProto.FLOAT)
+        at = self.cast(add("Add", [add("Mul", [y, row_length]), x]), TensorProto.INT64)
+        at = add("Add", [at, self._of_frame(cells, add("Mul", [blocks[0], blocks[1]]))])
+        packed = add("Gather", [self._nearest_of_blocks(found, blocks), at])
+        distance = self.whole(packed, settings.most)
+        number = add("Sub", [packed, add("Mul", [distance, self.f(settings.most)])])
+        length = add("Add", [add("Mul", [down, down]), add("Mul", [right, right])])
+        reach = add("Max", [length, self.f(4 * settings.reach**2)])
+        near = add("Sub", [reach, add("Mul", [distance, self.f(4)])])
+        # Both are whole numbers: what is positive is at least 1.
+        exists = add("Sub", [self.f(2 * settings.farthest), distance])
+        claimed = self.clip(add("Min", [add("Add", [near, self.f(1)]), exists]), 0, self.f(1))
+        return number, claimed
+
+    def _block(self, at: str, end: str) -> str:
+        last = self.cast(self.add("Sub", [end, self.i(1)]), TensorProto.FLOAT)
+        return self.whole(self.clip(at, 0, last), BLOCK)
+
+    def _of_frame(self, cells: _Cells, length: str) -> str:
+        """i64 (N, 1, 1, 1): where each frame of the batch begins in a flat table of ``length`` for each."""
+        frames = self.add("Range", [self.i(0), cells.frames, self.i(1)])
+        return self.add("Reshape", [self.add("Mul", [frames, length]), self.i([-1, 1, 1, 1])])
+
+    def _nearest_of_blocks(self, found: _Centres, blocks: list[str]) -> str:
+        """f32, flat: for every block of every frame squared distance * K + number of the nearest centre."""
+        settings, add = self._settings, self.add
+        numbers = self.f(np.arange(settings.most))
+        parts = []
+        for along, at, axis in ((blocks[0], found.ys, 2), (blocks[1], found.xs, 1)):
+            steps = self.cast(add("Range", [self.i(0), along, self.i(1)]), TensorProto.FLOAT)
+            steps = add("Unsqueeze", [add("Mul", [steps, self.f(BLOCK)]), self.i([1])])  # (blocks, 1)
+            place = add("Unsqueeze", [self.cast(at, TensorProto.FLOAT), self.i([1])])  # (N, 1, K)
+            away = add("Sub", [steps, place])
+            squared = add("Min", [add("Add", [add("Mul", [away, away]), away]), self.f(settings.farthest)])
+            squared = add("Where", [add("Unsqueeze", [found.found, self.i([1])]), squared, self.f(settings.farthest)])
+            scaled = add("Mul", [squared, self.f(settings.most)])
+            scaled = scaled if axis == 2 else add("Add", [scaled, numbers])
+            parts.append(add("Unsqueeze", [scaled, self.i([axis])]))  # (N, rows, 1, K), (N, 1, columns, K)
+        nearest = add("ReduceMin", [add("Add", parts)], axes=[3], keepdims=0)
+        return add("Reshape", [nearest, self.i([-1])])
+
+    def elected(self, number: str, claimed: str, labels: str, found: _Centres, cells: _Cells) -> str:
+        """f32, flat (N * K): the class of each object, 0 where nobody voted."""
+        settings, add, things = self._settings, self.add, self._things
+        none = settings.most * things
+        corner = add("Slice", [labels, self.i([0]), self.i([1]), self.i([1])])
+        thing = add("Sub", [corner, self.f(self._first)])
+        # Negative for stuff: a ballot then is none.
+        votes = add("Mul", [claimed, self.clip(add("Add", [thing, self.f(1)]), 0, self.f(1))])
+        ballot = add("Add", [add("Mul", [number, self.f(things)]), thing])
+        ballot = add("Add", [add("Mul", [votes, add("Sub", [ballot, self.f(none)])]), self.f(none)])
+        ballots = self.cast(ballot, TensorProto.INT32)  # from here on nothing may be rounded to bf16
+        counts = add("Add", [self._sampled(ballots), self._near(ballots, found, cells)])
+        best = add("ArgMax", [counts], axis=2, keepdims=0)
+        winner = add("Add", [self.cast(best, TensorProto.FLOAT), self.f(self._first)])
+        voted = add("Min", [add("ReduceMax", [counts], axes=[2], keepdims=0), self.f(1)])
+        return add("Reshape", [add("Mul", [winner, voted]), self.i([-1])])
+
+    def _sampled(self, ballots: str) -> str:
+        """f32 (N, K, classes): the votes of every second cell in both directions."""
+        add, row = self.add, _OF_VOTE * self._things
+        bounds = [self.i([0, 0]), self.i([_TO_THE_END] * 2), self.i([2, 3]), self.i([STEP] * 2)]
+        some = add("Squeeze", [add("Slice", [ballots, *bounds]), self.i([1])])
+        high = add("Div", [some, self._graph.constant(row, np.int32)])
+        low = add("Sub", [some, add("Mul", [high, self._graph.constant(row, np.int32)])])
+        rows = self._settings.most // _OF_VOTE
+        indicators = np.eye(rows + 1, rows)  # the last row, all 0, is that of no ballot
+        one = add("Transpose", [add("Gather", [self.f(indicators), high])], perm=[0, 1, 3, 2])  # (N, H, rows, W)
+        other = add("Gather", [self.f(np.eye(row)), low])  # (N, H, W, row)
+        # Row by row of the map: a count of up to 256 is exact in bf16, too.
+        counts = add("ReduceSum", [add("MatMul", [one, other]), self.i([1])], keepdims=0)
+        return add("Reshape", [counts, self.i([0, self._settings.most, self._things])])
+
+    def _near(self, ballots: str, found: _Centres, cells: _Cells) -> str:
+        """f32 (N, K, classes): the votes of all cells around each centre."""
+        add, most, things = self.add, self._settings.most, self._things
+        near = np.arange(-WINDOW, WINDOW + 1)
+        side = len(near)
+        places = []
+        for at, end, shape in ((found.ys, cells.height, (side, 1)), (found.xs, cells.width, (1, side))):
+            last = add("Sub", [end, self.i(1)])
+            moved = add("Add", [add("Unsqueeze", [at, self.i([2, 3])]), self.i(near.reshape(shape))])
+            places.append(add("Min", [add("Max", [moved, self.i(0)]), last]))
+        index = add("Add", [add("Mul", [places[0], cells.width]), places[1]])  # (N, K, side, side)
+        index = add("Add", [index, self._of_frame(cells, add("Mul", [cells.height, cells.width]))])
+        around = add("Gather", [add("Reshape", [ballots, self.i([-1])]), index])
+        own = self._graph.constant((np.arange(most) * things)[:, None, None], np.int32)
+        around = add("Reshape", [add("Sub", [around, own]), self.i([0, 0, side * side, 1])])
+        is_for = add("Equal", [around, self._graph.constant(np.arange(things), np.int32)])
+        return add("ReduceSum", [self.cast(is_for, TensorProto.FLOAT), self.i([2])], keepdims=0)
+
+    def finished(
+        self, number: str, claimed: str, elected: str, labels: str, confidence: str, cells: _Cells
+    ) -> tuple[str, str, str]:
+        """Ids, labels and confidence, f32 (N, factor * factor, H, W)."""
+        add = self.add
+        at = add("Add", [self.cast(number, TensorProto.INT64), self._of_frame(cells, self.i(self._settings.most))])
+        cell_class = add("Mul", [add("Gather", [elected, at]), claimed])
+        cell_id = add("Mul", [add("Add", [number, self.f(1)]), add("Min", [cell_class, self.f(1)])])
+        is_thing = self.clip(add("Sub", [labels, self.f(self._first - 1)]), 0, self.f(1))
+        ids = add("Mul", [is_thing, cell_id])
+        taken = add("Min", [ids, self.f(1)])
+        change = add("Mul", [taken, add("Sub", [cell_class, labels])])
+        same = add("Sub", [self.f(1), add("Min", [add("Abs", [change]), self.f(1)])])
+        return ids, add("Add", [labels, change]), add("Mul", [confidence, same])
