@@ -61,6 +61,7 @@ class Channel:
         self.flags: tuple[str, ...] = ()
         self.ended = False  # whether its end was told; nothing follows that
         self.expected_fps = info.expected_fps  # a camera tells it when it is connected
+        self.changed: Mapping[str, object] = {}  # where the last change of model took effect
         self.paused = False  # by a person: no frames are expected, and none are missed
         self._info = info
         self._ledger = info.ledger
@@ -92,13 +93,17 @@ class Channel:
         if "meta" in self.wanted:
             self._send(self._meta(), patience_s=self._patience_s)
         seq = {kind: self._outlet.next_seq(self.name, kind) for kind in FRAME_KINDS}
-        detail = {"seq": seq, "after_frame": self._newest, "from": before.to_wire(), "to": self._model.to_wire()}
-        self.event("model_changed", detail)
+        self.changed = {"seq": seq, "after_frame": self._newest}
+        self.event("model_changed", {**self.changed, "from": before.to_wire(), "to": self._model.to_wire()})
 
     @property
     def wanted(self) -> frozenset[str]:
         """Kinds of this stream that somebody subscribes to. What is not in it need not be computed."""
         return self._outlet.audience.wanted[self.name]
+
+    def hurry(self) -> None:
+        """Make ``status`` due at once."""
+        self._due["status"] = 0.0
 
     @property
     def state(self) -> State:

@@ -9,6 +9,7 @@
     ├── SourceError                  a camera or file that exists but cannot be read, or ended early
     ├── EngineError                  an engine failed while it was running
     ├── EndpointError                a socket could not be bound or connected
+    ├── ControlError             a node could not do what it was asked for over its control socket
     ├── OutputError                  a file that cannot be written: disk full, no permission
     ├── WireError                    bytes that are not a message of the protocol
     ├── Timeout                      nothing arrived in the time allowed
@@ -59,6 +60,10 @@ class EngineError(RoadcastError):
 
 class EndpointError(RoadcastError):
     """A socket could not be bound or connected."""
+
+
+class ControlError(RoadcastError):
+    """A node did not do what it was asked for over its control socket."""
 
 
 class OutputError(RoadcastError):

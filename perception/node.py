@@ -25,6 +25,7 @@ from perception.choices import (
     choose_shedding,
 )
 from perception.config import NodeConfig, Policy
+from perception.control.place import check_control
 from perception.engines.engine import Engine
 from perception.engines.open import open_engine
 from perception.pipeline import Stop, Stopped, in_thread, start, threaded
@@ -140,6 +141,7 @@ def build(
     """
     keys = ServerKeys.load(config.curve_secret, config.allow)
     check_bindable(config.publish, insecure=config.insecure, guarded=keys is not None)  # before anything slow
+    check_control(config, guarded=keys is not None)
     stop = Stop(THREADS_GRACE_S)
 
     def opened(what: str, call: Callable[[], T], meanwhile: Callable[[], None] = lambda: None) -> T:

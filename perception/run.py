@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from perception.config import NodeConfig
+from perception.control.opening import controlled
 from perception.errors import EngineError, RoadcastError, Timeout
 from perception.ledger import total
 from perception.metrics import Usage
@@ -45,8 +46,12 @@ def run(
 
 def _run(config: NodeConfig, watch: Watch) -> Summary | None:
     try:
-        with build(config, interrupt=watch.interrupt, tick=watch.tick) as node:
+        with (
+            build(config, interrupt=watch.interrupt, tick=watch.tick) as node,
+            controlled(node, watch.status) as (control, where),
+        ):
             watch.node = node
+            watch.heed(control, where)
             _wait_for_subscribers(node, watch)
             started = Usage.now()
             reason, error = _publish_all(node, watch)

@@ -28,6 +28,7 @@ class StreamStatus:
     latency_total_ns: int
     absences: int
     away: str | None  # why the camera is away just now
+    paused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class Status:
     away: Mapping[str, str] = field(default_factory=dict)  # cameras that are away just now, and why
     streams: tuple[StreamStatus, ...] = ()
     model: Mapping[str, str] = field(default_factory=dict)  # id, precision and engine; empty before it is loaded
+    control: str = ""  # the endpoint where the node can be controlled; else why there is none
     refused: int = 0  # connections of clients without an allowed key
     refused_because: str = ""
 

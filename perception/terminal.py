@@ -12,6 +12,7 @@ from perception.summary import Status, StreamSummary, Summary
 
 LIVE_PERIOD_S = 0.2  # between two redrawings of the line on a terminal
 LOG_PERIOD_S = 10.0  # between two lines in a file or pipe
+NO_CONTROL = "No control socket: "
 _CLEAR_LINE = "\r\x1b[K"
 
 
@@ -56,19 +57,22 @@ class StatusLine:
 
 
 class NodeScreen:
-    """Shows a node on a status line; says once what runs the model and why."""
+    """Shows a node on a status line; says what runs the model and why."""
 
     def __init__(self, line: StatusLine) -> None:
         self._line = line
-        self._introduced = False
+        self._engine_reason = ""
         self._away: set[str] = set()
         self._refused = 0
 
     def show(self, status: Status) -> None:
         """Show how things stand."""
-        if status.engine_reason and not self._introduced:
-            self._introduced = True
-            self._line.note(f"{status.engine_reason} Publishing at {status.publish}.")
+        if status.engine_reason != self._engine_reason:
+            where = "From now on." if self._engine_reason else f"Publishing at {status.publish}."
+            self._line.note(f"{status.engine_reason} {where}")
+            if not self._engine_reason and status.control.startswith(NO_CONTROL):
+                self._line.note(status.control)
+            self._engine_reason = status.engine_reason
         for name in sorted(status.away.keys() - self._away):
             self._line.note(f"{name}: {status.away[name]} Trying again.")
         for name in sorted(self._away - status.away.keys()):
@@ -97,6 +101,9 @@ def status_text(status: Status) -> str:
     ]
     if status.away:
         parts.append(f"away: {', '.join(sorted(status.away))}")
+    paused = [stream.stream for stream in status.streams if stream.paused]
+    if paused:
+        parts.append("paused" if len(paused) == len(status.streams) else f"paused: {', '.join(paused)}")
     if not status.computes:
         parts.append("nobody subscribes to labels or objects: the engine rests")
     return " | ".join(parts)

@@ -29,18 +29,27 @@ class Watch:
         self.computed = 0
         self._show = show
         self._due_s = 0.0
+        self._doing = "starting"
+        self._heed: Callable[[], None] = lambda: None
+        self._control = ""
+
+    def heed(self, control: Callable[[], None], where: str) -> None:
+        """Call this with every tick from now on, and tell where the node can be controlled, or why not."""
+        self._heed, self._control = control, where
 
     def tick(self, doing: str) -> None:
         """Never blocks; to be called at least every 100 ms."""
+        self._doing = doing
         if self.node is not None:
             self.node.publisher.poll()
+            self._heed()
             self._look_after_streams(self.node)
             if self.interrupt.is_set():
                 self.node.interrupt()
         now = time.monotonic()
         if now >= self._due_s:
             self._due_s = now + SHOW_PERIOD_S
-            self._show(self._status(doing))
+            self._show(self.status())
 
     def say(self, doing: str) -> None:
         """Tick, and show at once."""
@@ -93,14 +102,15 @@ class Watch:
             if others and stream.finished and not channel.ended and not stream.ledger.in_flight:
                 self.end(stream, channel)
 
-    def _status(self, doing: str) -> Status:
+    def status(self) -> Status:
+        """How things stand."""
         fps, latency = self.meter.recent()
         node = self.node
         streams = list(node.streams.values()) if node else []
         promised = [stream.source.promised for stream in streams]
         return Status(
             state=node.publisher.state if node else "starting",
-            doing=doing,
+            doing=self._doing,
             ledger=total(stream.ledger.entry() for stream in streams),
             promised=sum(filter(None, promised)) if all(promised) and promised else None,
             fps=fps,
@@ -114,6 +124,7 @@ class Watch:
             if node
             else (),
             model=_model_of(node) if node else {},
+            control=self._control,
             refused=node.publisher.refused[0] if node else 0,
             refused_because=node.publisher.refused[1] if node else "",
         )
@@ -131,6 +142,7 @@ def _stream_status(stream: Stream, channel: Channel) -> StreamStatus:
         latency_total_ns=latency.total_ns,
         absences=stream.absences,
         away=stream.away,
+        paused=stream.paused,
     )
 
 

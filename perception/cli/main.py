@@ -35,13 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_parser() -> Parser:
     """The parser of all commands. Each command's module adds its own, and imports what is heavy only when it runs."""
-    from perception.cli import bench, config, doctor, engine, keys, record, replay, run, sub, view
+    from perception.cli import bench, config, ctl, doctor, engine, keys, record, replay, run, sub, view
     from perception.cli.command import Parser
 
     parser = Parser(prog="roadcast", description="Segment driving video and publish label maps and object masks.")
     parser.add_argument("--version", action="version", version=f"roadcast {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (run, sub, record, replay, view, engine, bench, doctor, config, keys):
+    for command in (run, ctl, sub, record, replay, view, engine, bench, doctor, config, keys):
         command.add_parser(commands)
     return parser
 

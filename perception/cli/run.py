@@ -33,6 +33,7 @@ FLAGS = {
     "publish": ("ENDPOINT", "where subscribers connect (default: tcp://127.0.0.1:5600)"),
     "curve_secret": ("FILE", "the node's secret key: subscribers need keys then, and messages are encrypted"),
     "allow": ("FOLDER|FILE", "public keys of those who may subscribe; read again when it changes"),
+    "control": ("auto|none|ENDPOINT", "where 'roadcast ctl' reaches the node (default: auto, for this user alone)"),
     "pace": ("real|max", "files: as recorded, or as fast as it goes (default: real)"),
     "rate": (
         "N",

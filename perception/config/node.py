@@ -29,6 +29,7 @@ RULES: Mapping[str, Rule] = {
     "insecure": switch(),
     "curve_secret": text("the path of a secret key file", r".+", optional=True),
     "allow": text("the path of a folder or file with clients' public keys", r".+", optional=True),
+    "control": text("auto, none, tcp://HOST:PORT or ipc://PATH", r"auto|none|tcp://\S+:(\d+|\*)|ipc://.+"),
     "pace": one_of(*PACES),
     "rate": number(0.1, 10_000, optional=True),
     "frames": whole(1, 2**53, optional=True),
@@ -66,6 +67,7 @@ class NodeConfig(CameraConfig):
     insecure: bool = False  # bind beyond this host without keys
     curve_secret: str | None = None  # the node's own key file: subscribers need keys then
     allow: str | None = None  # the clients that may subscribe: a folder or file of their public keys
+    control: str = "auto"  # where 'roadcast ctl' reaches it; auto: a socket in this user's run folder
     pace: Pace = "real"  # of files: as recorded, or as fast as it goes
     rate: float | None = None  # of files: frames a second in place of their own times, captured when they are due
     frames: int | None = None  # end after this many; None: at the end of the source

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any, Literal, TextIO
@@ -29,6 +29,7 @@ class JsonLog:
         self._away: set[str] = set()
         self._refused = 0
         self._introduced = False
+        self._model: Mapping[str, str] = {}
 
     def say(self, event: str, *, level: Level = "info", **fields: Any) -> None:
         """One line: ``time`` (RFC 3339, UTC), ``level``, ``event``, and what belongs to it."""
@@ -41,7 +42,12 @@ class JsonLog:
         """Say what is new. Called five times a second."""
         if status.streams and not self._introduced:
             self._introduced = True
-            self.say("ready", publish=status.publish, engine_reason=status.engine_reason, model=dict(status.model))
+            self._model = status.model
+            about = {"engine_reason": status.engine_reason, "model": dict(status.model)}
+            self.say("ready", publish=status.publish, control=status.control, **about)
+        if self._introduced and status.model != self._model:
+            self._model = status.model
+            self.say("model_changed", engine_reason=status.engine_reason, model=dict(status.model))
         for name in sorted(status.away.keys() - self._away):
             self.say("reconnecting", level="warning", stream=name, reason=status.away[name])
         for name in sorted(self._away - status.away.keys()):

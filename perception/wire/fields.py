@@ -66,6 +66,9 @@ class Fields:
             raise self._wrong(key, f"{count} integers in {low}..{high}")
         return tuple(value)
 
+    def number(self, key: str) -> float:
+        return self._finite(key, self._map.get(key))
+
     def floats(self, key: str, count: int) -> tuple[float, ...]:
         value = self._map.get(key)
         if type(value) is not list or len(value) != count:

@@ -1,0 +1,1 @@
+"""Control of a running node: a socket for requests of people and programs that may change what it does."""
