@@ -19,7 +19,7 @@ from perception.engines.engine import Engine
 from perception.errors import ModelError, SourceError
 from perception.geometry import fit_size
 from perception.stages.prepare import prepare
-from perception.types import VOID, Image, LabelMap
+from perception.types import VOID, Image, LabelMap, Size
 from training.data.datasets import Pair, read_pair
 from training.data.taxonomy import CAMVID_NAMES, CLASSES, camvid_from_train_ids, camvid_from_values
 from training.metrics import (
@@ -153,19 +153,23 @@ def _train_ids_only() -> LabelMap:
     return table
 
 
-def engine_predictor(engine: Engine, pixels: int | None = None) -> Predictor:
-    """Predict through an engine exactly as the node does; labels are brought to frame size by nearest."""
+def engine_predictor(engine: Engine, pixels: Size | int | None = None) -> Predictor:
+    """Predict through an engine exactly as the node does; labels are brought to frame size by nearest.
+
+    ``pixels`` is the budget of the network's input, or the (w, h) itself; None for what the model card says.
+    """
 
     def predict(image: Image) -> LabelMap:
         height, width = image.shape[:2]
-        frame = prepare(image, engine.spec.network_size((width, height), pixels))
+        size = pixels if isinstance(pixels, tuple) else engine.spec.network_size((width, height), pixels)
+        frame = prepare(image, size)
         labels = engine.submit(frame[None]).result()["labels"][0]
         return np.asarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
     return predict
 
 
-def keras_predictor(model: keras.Model, pixels: int, *, flip: bool = False) -> Predictor:
+def keras_predictor(model: keras.Model, pixels: Size | int, *, flip: bool = False) -> Predictor:
     """Predict with a Keras model (its first output, logits); logits are brought to frame size bilinearly.
 
     With ``flip`` the probabilities of the mirrored frame are averaged in.
@@ -173,7 +177,7 @@ def keras_predictor(model: keras.Model, pixels: int, *, flip: bool = False) -> P
 
     def predict(image: Image) -> LabelMap:
         height, width = image.shape[:2]
-        frame = prepare(image, fit_size((width, height), pixels))
+        frame = prepare(image, pixels if isinstance(pixels, tuple) else fit_size((width, height), pixels))
         batch = np.stack([frame, frame[:, ::-1]]) if flip else frame[None]
         output = model.predict_on_batch(batch)
         logits = np.asarray(output[0] if isinstance(output, list) else output, np.float32)

@@ -38,6 +38,7 @@ class SynthObject:
     class_id: int  # train id
     instance_id: int  # its value in ``SynthFrame.instances``
     area: int  # pixels
+    distance: float  # metres ahead of the camera to the middle of its nearest part
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +79,7 @@ class Street:
         cells = self._plan.cells(camera.z - BEHIND, camera.z + SIGHT)
         moving = self._traffic.solids(t, camera, camera.z - BEHIND, camera.z + SIGHT)
         things, spans = self._visible(cells, moving, camera)
-        slots, tracks, classes = _slots(things, camera)
+        slots, shown = _slots(things, camera)
         canvas = np.empty((camera.height, camera.width, 4), np.uint8)
         first = self._backdrop.draw(canvas, camera)
         draw_ground(canvas, camera, self._light, self._route, cells, first)
@@ -89,7 +90,7 @@ class Street:
         image = np.asarray(cv2.cvtColor(canvas, cv2.COLOR_BGRA2BGR), np.uint8)
         self._lens.shine(image, index, batch.glows())
         image = self._lens.develop(image, number)
-        return _with_truth(number, image, index, tracks, classes)
+        return _with_truth(number, image, index, shown)
 
     def _visible(
         self, cells: Sequence[Cell], moving: Sequence[Solid], camera: Camera
@@ -151,8 +152,17 @@ class Street:
         return batch
 
 
-def _slots(things: Sequence[Thing], camera: Camera) -> tuple[list[int], list[int], list[int]]:
-    """A slot per thing (-1: more objects than slots, not drawn), and track and class of each object slot."""
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """The thing of one slot."""
+
+    track: int
+    class_id: int
+    distance: float
+
+
+def _slots(things: Sequence[Thing], camera: Camera) -> tuple[list[int], list[_Shown]]:
+    """A slot per thing (-1: more objects than slots, not drawn), and what stands in each object slot."""
     nearest: dict[int, tuple[float, int]] = {}
     for thing in things:
         if isinstance(thing, Solid) and thing.track >= 0:
@@ -165,28 +175,22 @@ def _slots(things: Sequence[Thing], camera: Camera) -> tuple[list[int], list[int
         slot.get(thing.track, -1) if isinstance(thing, Solid) and thing.track >= 0 else thing.class_id
         for thing in things
     ]
-    return slots, chosen, [nearest[track][1] for track in chosen]
+    return slots, [_Shown(track, nearest[track][1], nearest[track][0]) for track in chosen]
 
 
-def _with_truth(
-    number: int, image: Image, index: npt.NDArray[np.uint8], tracks: Sequence[int], classes: Sequence[int]
-) -> SynthFrame:
+def _with_truth(number: int, image: Image, index: npt.NDArray[np.uint8], shown: Sequence[_Shown]) -> SynthFrame:
     areas = cv2.calcHist([index], [0], None, [256], [0, 256]).reshape(256)
     counted: dict[int, int] = defaultdict(int)
     numbers: list[int] = []
-    objects: list[SynthObject] = []
-    for k, (track, class_id) in enumerate(zip(tracks, classes)):
-        numbers.append(counted[class_id])
-        area = int(areas[FIRST_SLOT + k])
-        if area:
-            objects.append(SynthObject(track, class_id, 0, area))
-            counted[class_id] += 1
+    for k, thing in enumerate(shown):
+        numbers.append(counted[thing.class_id])
+        counted[thing.class_id] += bool(areas[FIRST_SLOT + k])
+    classes = [thing.class_id for thing in shown]
     instances = instance_table(classes, numbers)
-    shown = iter(objects)
-    numbered = tuple(
-        SynthObject(o.track, o.class_id, int(instances[FIRST_SLOT + k]), o.area)
-        for k in range(len(tracks))
-        if areas[FIRST_SLOT + k] and (o := next(shown))
+    objects = tuple(
+        SynthObject(thing.track, thing.class_id, int(instances[slot]), int(areas[slot]), float(thing.distance))
+        for slot, thing in enumerate(shown, FIRST_SLOT)
+        if areas[slot]
     )
     labels = np.asarray(cv2.LUT(index, train_table(classes)), np.uint8)
-    return SynthFrame(number, image, labels, np.asarray(cv2.LUT(index, instances), np.int32), numbered)
+    return SynthFrame(number, image, labels, np.asarray(cv2.LUT(index, instances), np.int32), objects)

@@ -59,6 +59,9 @@ def test_objects_are_what_the_instance_map_shows(ride: list[SynthFrame]) -> None
         assert {o.instance_id: o.area for o in frame.objects} == dict(zip(ids.tolist(), areas.tolist()))
         assert all(o.instance_id // 1000 == LABEL_IDS[o.class_id] for o in frame.objects)
         assert len({o.track for o in frame.objects}) == len(frame.objects)
+        distances = [o.distance for o in frame.objects]
+        assert distances == sorted(distances)
+        assert -10 < distances[0] < distances[-1] < 250, "metres"
 
 
 def test_instances_of_a_class_are_numbered_without_gaps(ride: list[SynthFrame]) -> None:

@@ -9,8 +9,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.cli.object_scores import OBJECT_TASKS, check_object_flags, run_objects
 from training.cli.quiet import load_keras
-from training.cli.texts import read_pixels, score_name
+from training.cli.texts import read_pixels, read_size, score_name, whole
 
 if TYPE_CHECKING:
     from training.data.datasets import Pair
@@ -25,7 +26,22 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--data", action="append", required=True, metavar="KIND:DIR[:SPLIT]", help="repeatable")
     parser.add_argument("--split", help="split of every --data that names none")
     parser.add_argument(
+        "--task",
+        choices=("labels", *OBJECT_TASKS),
+        default="labels",
+        help="labels: classes of pixels (the default); instances: average precision of objects; panoptic: quality of "
+        "objects and stuff. Objects are found by the node's own stages",
+    )
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument(
         "--pixels", type=read_pixels, help="pixel budget of the network's input (default: the model card's)"
+    )
+    budget.add_argument("--size", type=read_size, metavar="WxH", help="the network's input itself, such as 1248x384")
+    parser.add_argument(
+        "--min-area",
+        type=whole(1),
+        metavar="N",
+        help="instances: true objects of fewer pixels of the image are ignored (default 100)",
     )
     parser.add_argument("--engine", default="onnxruntime", help="engine for .onnx files (default: onnxruntime)")
     parser.add_argument("--boundary", action="store_true", help="score boundaries, too")
@@ -47,9 +63,12 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score a model and print the result; returns the exit code."""
+    check_object_flags(args)
+    texts = [text if args.split is None or text.count(":") > 1 else f"{text}:{args.split}" for text in args.data]
+    if args.task != "labels":
+        return run_objects(args, texts)
     from training.data.datasets import open_dataset
 
-    texts = [text if args.split is None or text.count(":") > 1 else f"{text}:{args.split}" for text in args.data]
     held_out = {text: open_dataset(text, labelled=args.predictions is None) for text in texts}
     from training.predictions import PredictionWriter
 
@@ -77,11 +96,11 @@ def _predictor(args: argparse.Namespace) -> Iterator[Predictor]:
         from perception.engines.open import open_engine
 
         with closing(open_engine(args.engine, args.model, mode="latency")) as engine:
-            yield engine_predictor(engine, args.pixels)
+            yield engine_predictor(engine, args.size or args.pixels)
     else:
         from training.models.saved import load_model
 
-        yield keras_predictor(load_model(args.model), args.pixels or DEFAULT_PIXELS)
+        yield keras_predictor(load_model(args.model), args.size or args.pixels or DEFAULT_PIXELS)
 
 
 def _score(

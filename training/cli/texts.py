@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
+
+MULTIPLE = 32  # of which the sides of a network's input are
 
 
 def read_pixels(text: str) -> int:
@@ -11,6 +14,26 @@ def read_pixels(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) < 32 * 32:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels from {32 * 32}")
     return int(text)
+
+
+def read_size(text: str) -> tuple[int, int]:
+    """The (w, h) of a network's input from a flag."""
+    found = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip(), re.ASCII)
+    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
+    if min(width, height) < MULTIPLE or width % MULTIPLE or height % MULTIPLE:
+        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT in multiples of {MULTIPLE}, such as 1248x384")
+    return width, height
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """What reads a whole number from a flag that is ``least`` or more."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit()) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}")
+        return int(text)
+
+    return read
 
 
 def score_name(text: str) -> str:

@@ -1,0 +1,104 @@
+"""What ``roadcast-train evaluate`` does for the tasks whose subject is objects."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from perception.errors import ConfigError
+
+if TYPE_CHECKING:
+    from training.evaluate_objects import Find
+    from training.metrics import InstanceScore, PanopticScore
+
+OBJECT_TASKS = ("instances", "panoptic")
+
+
+def check_object_flags(args: argparse.Namespace) -> None:
+    """Refuse flags that the task has no use for.
+
+    Raises:
+        ConfigError: there is one, or the model is no ONNX file.
+    """
+    if args.task == "labels":
+        if args.min_area is not None:
+            raise ConfigError("--min-area is for --task instances: classes of pixels have no objects.")
+        return
+    unused = [flag for flag in ("boundary", "flicker", "plots", "predictions") if getattr(args, flag)]
+    if unused:
+        raise ConfigError(f"--{unused[0]} is for --task labels; --task {args.task} has no use for it.")
+    if args.min_area is not None and args.task != "instances":
+        raise ConfigError(f"--min-area is for --task instances; --task {args.task} has no use for it.")
+    if args.model.suffix != ".onnx":
+        raise ConfigError(
+            f"--task {args.task} runs a model as a node does, and a node runs .onnx files; got {args.model.name}. "
+            "Write one with `roadcast-train export`."
+        )
+
+
+def run_objects(args: argparse.Namespace, texts: list[str]) -> int:
+    """Score objects and print the result; returns the exit code."""
+    from training.data.datasets import open_dataset
+    from training.data.instances import require_instances
+    from training.evaluate_objects import score_instances, score_panoptic
+    from training.metrics.instances import MIN_AREA
+
+    data = {text: open_dataset(text) for text in texts}
+    for text, pairs in data.items():
+        require_instances(text, pairs)
+    scores: dict[str, InstanceScore | PanopticScore] = {}
+    with _finder(args) as find:
+        for text, pairs in data.items():
+            if args.task == "panoptic":
+                scores[text] = score_panoptic(find, pairs)
+            else:
+                scores[text] = score_instances(find, pairs, min_area=args.min_area or MIN_AREA)
+    if args.json:
+        print(json.dumps({text: score.to_json() for text, score in scores.items()}))
+        return 0
+    for text, score in scores.items():
+        print("\n".join(_lines(text, score)))
+    return 0
+
+
+@contextmanager
+def _finder(args: argparse.Namespace) -> Iterator[Find]:
+    from perception.engines.open import open_engine
+    from training.evaluate_objects import engine_finder
+
+    with closing(open_engine(args.engine, args.model, mode="latency")) as engine:
+        yield engine_finder(engine, size=args.size or args.pixels)
+
+
+def _lines(text: str, score: InstanceScore | PanopticScore) -> Iterator[str]:
+    from perception.classes import CITYSCAPES
+    from training.metrics import InstanceScore
+
+    if isinstance(score, InstanceScore):
+        yield from _instance_lines(text, score)
+        return
+    total = score.mean()
+    yield f"{text}: PQ {total[0]:.4f} over {score.images} images"
+    yield "                      PQ     SQ     RQ"
+    rows = [("all", total), ("things", score.mean(things=True)), ("stuff", score.mean(things=False))]
+    rows += [(row.name, values) for row, values in zip(CITYSCAPES.rows, score.quality()) if values[0] >= 0]
+    for name, values in rows:
+        yield f"  {name:14}" + "".join(f" {value:6.4f}" for value in values)
+
+
+def _instance_lines(text: str, score: InstanceScore) -> Iterator[str]:
+    from perception.classes import CITYSCAPES
+
+    figures = score.to_json()
+    yield f"{text}: AP {figures['ap']}, AP50 {figures['ap50']} over {score.images} images, {figures['objects']} objects"
+    yield "                 objects     AP   AP50  1000 px and more"
+    for class_id, count, row, large in zip(score.class_ids, score.objects, score.ap, score.ap_large):
+        if count:
+            yield f"  {CITYSCAPES.name(class_id):14} {count:7} {row.mean():6.4f} {row[0]:6.4f} {large.mean():6.4f}"
+    for metres, values in score.ap_near.items():
+        yield f"  AP within {metres:g} m: {score.mean(values):.4f}"
+    pairs, share = sum(score.touching.pairs.values()), score.touching.share
+    yield f"  touching pairs: {share:.4f} of {pairs} separated" if pairs else "  no two objects touch"
