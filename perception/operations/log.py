@@ -43,8 +43,13 @@ class JsonLog:
         if status.streams and not self._introduced:
             self._introduced = True
             self._model = status.model
-            about = {"engine_reason": status.engine_reason, "model": dict(status.model)}
-            self.say("ready", publish=status.publish, control=status.control, **about)
+            self.say(
+                "ready",
+                publish=status.publish,
+                control=status.control,
+                engine_reason=status.engine_reason,
+                model=dict(status.model),
+            )
         if self._introduced and status.model != self._model:
             self._model = status.model
             self.say("model_changed", engine_reason=status.engine_reason, model=dict(status.model))
