@@ -86,15 +86,18 @@ def _options(job: Job) -> dict[str, str]:
     """Time-outs in microseconds, and low delay.
 
     Not ``fflags=nobuffer``: it throws away what was read while connecting, and with it the first key
-    frame. Decoding that backlog is fast, and only the newest picture is kept.
+    frame. Decoding that backlog is fast, and only the newest picture is kept. Two frames are enough to tell
+    the rate where the stream does not: FFmpeg's twenty keep a camera of 5 frames a second away for 4 s more
+    (measured), each time that it comes back.
     """
     if job.format is not None:
         return {}
+    quick = {"fpsprobesize": "2"}
     limit = str(round(BACKSTOP * max(job.open_s, job.stall_s) * 1e6))
     if job.address.lower().startswith("rtsp"):
         # Over UDP a lost packet smears the picture until the next key frame, hence tcp by default.
-        return {"rtsp_transport": job.transport, "timeout": limit, "max_delay": "0"}
-    return {"rw_timeout": limit}
+        return {**quick, "rtsp_transport": job.transport, "timeout": limit, "max_delay": "0"}
+    return {**quick, "rw_timeout": limit}
 
 
 def _tell(**message: object) -> None:
