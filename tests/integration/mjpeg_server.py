@@ -54,7 +54,7 @@ def jpeg(value: int, width: int = 64, height: int = 48) -> bytes:
 
 
 @contextmanager
-def camera_server(script: Script) -> Iterator[tuple[str, list[int]]]:
+def camera_server(script: Script, port: int = 0) -> Iterator[tuple[str, list[int]]]:
     """Serve ``script`` to every connection; gives the URL and a one-element count of the pictures sent."""
     stop = threading.Event()
     counter = [0]
@@ -69,7 +69,7 @@ def camera_server(script: Script) -> Iterator[tuple[str, list[int]]]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

@@ -24,7 +24,7 @@ SDP = "\r\n".join(
 
 
 @contextmanager
-def rtsp_server(clip: bytes, seconds: float, freeze_after: int | None = None) -> Iterator[str]:
+def rtsp_server(clip: bytes, seconds: float, freeze_after: int | None = None, *, port: int = 0) -> Iterator[str]:
     """Serve ``clip``, a transport stream that lasts so long; after ``freeze_after`` RTP packets nothing more comes."""
     stop = threading.Event()
     packets = [clip[at : at + 7 * PACKET] for at in range(0, len(clip), 7 * PACKET)]
@@ -62,7 +62,10 @@ def rtsp_server(clip: bytes, seconds: float, freeze_after: int | None = None) ->
                 except (BrokenPipeError, ConnectionResetError):
                     return
 
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    class Server(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
+
+    server = Server(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
