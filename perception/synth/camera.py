@@ -6,6 +6,8 @@ image row of the ground one depth, and every upright line upright, which the ren
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,8 @@ from perception.synth.chance import Floats
 
 NEAR = 0.5  # metres in front of the camera where geometry is cut off
 SUBPIXEL = 4  # fractional bits of a point handed to OpenCV's drawing functions
+
+FAR = 400_000.0  # in such fractions
 
 Matrix = tuple[float, float, float, float, float, float, float, float, float]  # row-major 3x3
 Vector = tuple[float, float, float]
@@ -91,7 +95,16 @@ def to_fixed(px: Floats, py: Floats) -> npt.NDArray[np.int32]:
     Far-away coordinates are held within what the rasteriser can add up without overflow.
     """
     points = np.stack((px, py), axis=-1) * (1 << SUBPIXEL)
-    return np.asarray(np.floor(np.clip(points, -400_000.0, 400_000.0) + 0.5), np.int32)
+    return np.asarray(np.floor(np.clip(points, -FAR, FAR) + 0.5), np.int32)
+
+
+def points_to_fixed(points: Sequence[tuple[float, float]]) -> npt.NDArray[np.int32]:
+    """The same for a handful of points, for which array arithmetic takes longer than this."""
+    one = 1 << SUBPIXEL
+    return np.array(
+        [[math.floor(min(max(c * one, -FAR), FAR) + 0.5) for c in point] for point in points],
+        np.int32,
+    )
 
 
 def clipped(points: Floats) -> Floats:

@@ -6,19 +6,21 @@ Shrunken and shaded versions of textures are kept, so that drawing one is a sing
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from perception.synth.camera import NEAR, SUBPIXEL, Camera, Matrix, inverted, to_fixed
+from perception.synth.camera import NEAR, SUBPIXEL, Camera, Matrix, inverted, points_to_fixed
 from perception.synth.light import Light
 from perception.synth.solids import Box, Canvas
 from perception.types import Image
 
 DEPTH_STEP = 12.0  # metres between two stored shadings of a texture
 KEPT_BYTES = 20 << 20  # of shaded versions
+SHRUNK_BYTES = 8 << 20  # of shrunken ones that are not shaded yet
 Look = npt.NDArray[np.uint8]  # (h, w, 4): shaded colour and slot, slot 0 where nothing is
 
 
@@ -32,42 +34,65 @@ class Texture:
     mask: npt.NDArray[np.uint8] | None = None
 
 
+class Shelf:
+    """Pictures made from textures, the least recently used given up beyond so many bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[tuple[int, ...], tuple[object, Look]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, origin: object, key: tuple[int, ...], make: Callable[[], Look]) -> Look:
+        """What was made from ``origin`` under this key, made now if it is not here."""
+        key = (id(origin), *key)
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+            return found[1]
+        picture = make()
+        self._kept[key] = origin, picture  # the origin too: an id may be given again once its owner is gone
+        self._bytes += picture.nbytes
+        while self._bytes > self._limit:
+            _, (_, oldest) = self._kept.popitem(last=False)
+            self._bytes -= oldest.nbytes
+        return picture
+
+
 class Shader:
-    """Shrunken and shaded versions of textures under one light, kept while they are in use."""
+    """Shrunken and shaded versions of textures under one light, kept while they are in use.
+
+    Shading changes with the distance, and shrinking costs most of it, so what is shrunken is kept apart.
+    """
 
     def __init__(self, light: Light) -> None:
         self._light = light
-        self._kept: OrderedDict[tuple[int, ...], tuple[Texture, Look]] = OrderedDict()
-        self._bytes = 0
+        self._shaded, self._small = Shelf(KEPT_BYTES), Shelf(SHRUNK_BYTES)
 
     def look(self, texture: Texture, slot: int, shrink: tuple[int, int], depth: float, facing: float) -> Look:
         """The texture at 1/2^n of its size per axis, as it appears from this distance."""
         bucket = min(20, int(depth / DEPTH_STEP))
-        key = (id(texture), slot, *shrink, bucket, round(facing * 1000))
-        found = self._kept.get(key)
-        if found is None:
-            look = _make_look(texture, self._light, slot, shrink, (bucket + 0.5) * DEPTH_STEP, facing)
-            self._kept[key] = texture, look  # the texture too: an id may be given again once its owner is gone
-            self._bytes += look.nbytes
-            while self._bytes > KEPT_BYTES:
-                _, (_, oldest) = self._kept.popitem(last=False)
-                self._bytes -= oldest.nbytes
-            return look
-        self._kept.move_to_end(key)
-        return found[1]
+        key = (slot, *shrink, bucket, round(facing * 1000))
+        away = (bucket + 0.5) * DEPTH_STEP
+        return self._shaded.get(texture, key, lambda: self._shade(texture, slot, shrink, away, facing))
 
+    def _shade(self, texture: Texture, slot: int, shrink: tuple[int, int], depth: float, facing: float) -> Look:
+        height, width = texture.color.shape[:2]
+        size = max(1, width >> shrink[0]), max(1, height >> shrink[1])
+        color = cv2.LUT(self._shrunk(texture.color, size), _curve(self._light, depth, facing))
+        if texture.glow is not None:
+            color = cv2.add(color, cv2.LUT(self._shrunk(texture.glow, size), _glow_curve(self._light, depth)))
+        look = np.full((*color.shape[:2], 4), slot, np.uint8)
+        look[..., :3] = color
+        if texture.mask is not None:
+            look[..., 3][self._shrunk(texture.mask, size) < 110] = 0
+        return look
 
-def _make_look(texture: Texture, light: Light, slot: int, shrink: tuple[int, int], depth: float, facing: float) -> Look:
-    height, width = texture.color.shape[:2]
-    size = max(1, width >> shrink[0]), max(1, height >> shrink[1])
-    color = cv2.LUT(_shrunk(texture.color, size), _curve(light, depth, facing))
-    if texture.glow is not None:
-        color = cv2.add(color, cv2.LUT(_shrunk(texture.glow, size), _glow_curve(light, depth)))
-    look = np.full((*color.shape[:2], 4), slot, np.uint8)
-    look[..., :3] = color
-    if texture.mask is not None:
-        look[..., 3][_shrunk(texture.mask, size) < 110] = 0
-    return look
+    def _shrunk(self, image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        if (image.shape[1], image.shape[0]) == size:
+            return image
+        return self._small.get(
+            image, size, lambda: np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +138,7 @@ def draw_panel(canvas: Canvas, camera: Camera, shader: Shader, panel: Panel) -> 
         _halvings(2 * height / max(2.0, low0 - top0 + low1 - top1), height),
     )
     look = shader.look(panel.texture, panel.class_id, shrink, (z0 + z1) / 2, panel.facing)
-    outline = to_fixed(np.array((x0, x1, x1, x0)), np.array((top0, top1, low1, low0)))
+    outline = points_to_fixed(((x0, top0), (x1, top1), (x1, low1), (x0, low0)))
     if not panel.class_holes:
         mean = look[look.shape[0] // 2, look.shape[1] // 2].tolist()
         cv2.fillConvexPoly(canvas, outline, mean, cv2.LINE_8, SUBPIXEL)
@@ -184,7 +209,8 @@ def draw_cut_out(canvas: Canvas, camera: Camera, shader: Shader, item: CutOut) -
     look = shader.look(item.texture, item.class_id, shrink, depth, 0.5)
     columns = (np.arange(x0 - left, x1 - left) * look.shape[1]) // wide
     rows = (np.arange(y0 - top, y1 - top) * look.shape[0]) // tall
-    patch = look[rows[:, None], columns[None]]
+    pixels = look.view(np.uint32)[..., 0]  # colour and slot in one go
+    patch = pixels[rows[:, None], columns[None]][..., None].view(np.uint8)
     cv2.copyTo(patch, cv2.extractChannel(patch, 3), canvas[y0:y1, x0:x1])
 
 
@@ -202,12 +228,6 @@ def _halvings(ratio: float, length: int) -> int:
     while ratio > 1.5 and length >> (count + 1) >= 4:
         ratio, count = ratio / 2, count + 1
     return count
-
-
-def _shrunk(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    if (image.shape[1], image.shape[0]) == size:
-        return image
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _curve(light: Light, depth: float, facing: float) -> npt.NDArray[np.uint8]:
