@@ -122,4 +122,4 @@ def _encode(linear: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
 
 
 def _to_u8(values: npt.NDArray[np.floating]) -> Image:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)

@@ -21,7 +21,7 @@ from training.restoration.names import Network, Up
 Tensor = Any
 
 _CORRECTION = 64.0  # grey levels that an output of 1 stands for
-_SLIM = (24, 48, 96, 192, 192)  # channels of an FCN-8s that is trained from scratch
+_SLIM = (16, 32, 64, 128, 128)  # channels of an FCN-8s that is trained from scratch
 
 
 def build_restorer(name: Network, *, latent: int = 64, up: Up = "resize", patch: int = 32) -> keras.Model:
@@ -94,7 +94,7 @@ def subpixel_net(channels: int = 32, narrow: int = 16, depth: int = 5, *, factor
     return _corrected(frame, large, x, factor=factor, name="subpixel_net")
 
 
-def fcn_picture(channels: tuple[int, int, int, int, int] = _SLIM, *, head: int = 256) -> keras.Model:
+def fcn_picture(channels: tuple[int, int, int, int, int] = _SLIM, *, head: int = 128) -> keras.Model:
     """FCN-8s (``training.models.fcn``) that gives blue, green and red in place of class scores, without any skip
     from the frame itself: what it draws comes through stride 8."""
     network = fcn(8, channels=channels, head=head, norm=channels != vgg16.FULL, dropout=0.0, classes=3)
