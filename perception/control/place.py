@@ -15,7 +15,7 @@ from pathlib import Path
 
 from perception.config import NodeConfig
 from perception.errors import ConfigError, EndpointError
-from perception.wire.endpoint import check_bindable
+from perception.wire.endpoint import MAX_IPC_PATH, check_bindable
 
 AUTO, NONE = "auto", "none"  # values of the setting ``control`` that are no endpoints
 SUFFIX = ".ctl"
@@ -63,7 +63,9 @@ def own_endpoint(publish: str, environment: Mapping[str, str] = os.environ) -> s
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigError(f"There is no place for a control socket: others could put something into {str(folder)!r}.")
     name = re.sub(r"[^A-Za-z0-9]+", "-", publish)[-_NAME_LENGTH:].strip("-")
-    return f"ipc://{folder}/{name}-{hashlib.sha256(publish.encode()).hexdigest()[:8]}{SUFFIX}"
+    unique = f"{hashlib.sha256(os.fsencode(publish)).hexdigest()[:8]}{SUFFIX}"
+    path = folder / f"{name}-{unique}"
+    return f"ipc://{path if len(os.fsencode(path)) <= MAX_IPC_PATH else folder / unique}"
 
 
 def find_endpoint(environment: Mapping[str, str] = os.environ) -> str:
