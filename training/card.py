@@ -30,6 +30,7 @@ class ModelCard:
     multiple: int = 32
     precision: str = "fp32"
     classes: ClassTable = CITYSCAPES
+    instances: str | None = None  # how the graph tells objects apart: "centre", "boundary", None where it does not
     facts: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -42,7 +43,8 @@ class ModelCard:
 
     def metadata(self) -> dict[str, str]:
         """The card as ONNX metadata: strings only."""
-        return {
+        separated = {} if self.instances is None else {"roadcast.instances": self.instances}
+        return separated | {
             "roadcast.id": self.id,
             "roadcast.precision": self.precision,
             "roadcast.pixels": str(self.pixels),
@@ -63,6 +65,7 @@ def write_card(card: ModelCard, model: Path) -> Path:
         "pixels": card.pixels,
         "multiple": card.multiple,
         "classes": [row.name for row in card.classes.rows],
+        **({} if card.instances is None else {"instances": card.instances}),
         **card.facts,
     }
     path = model.with_suffix(".json")

@@ -17,10 +17,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from perception.errors import ModelError
+from perception.stages.centres import CentreSettings
 from perception.types import Size
 from training.card import ModelCard
 from training.files import write_atomically
-from training.graph_head import add_label_head
+from training.graph_grouping import add_grouping, grouped_outputs, output_names
+from training.graph_head import add_map_outputs, label_maps
 from training.graph_shrink import shrink
 from training.keras_to_onnx import add_keras_model
 from training.models.analysis import logits_stride
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 # Below this many values a weight stays f32: nothing to save, and scalars keep their exact value.
 _SMALLEST_HALF_WEIGHT = 64
 _STRIDES = (1, 2, 4, 8)
+MAPS = ("labels", "confidence")
 
 
 def export_onnx(
@@ -43,6 +46,7 @@ def export_onnx(
     size: Size | None = None,
     calibration: Iterable[Frames] = (),
     symmetric: bool = False,
+    centres: CentreSettings | None = None,
 ) -> list[str]:
     """Write ``model`` (u8 frames to logits) as an ONNX file under the graph contract.
 
@@ -54,6 +58,9 @@ def export_onnx(
     The precision is the card's. With fp32, weights are stored as f16 behind a Cast, which engines fold at load;
     fp16 and int8 (``training.precision``) need frames at network size for ``calibration``; ``symmetric`` int8 is
     TensorRT's. Returns the names of the nodes that fp16 had to leave in f32.
+
+    Where the card's ``instances`` is "centre", the outputs ``centres`` and ``offsets`` of the model are grouped to
+    ``ids`` as ``centres`` says (``training.graph_instances``).
 
     Raises:
         ModelError: a layer has no translation, a weight is not finite, or the stride does not suit the model.
@@ -67,11 +74,15 @@ def export_onnx(
     # TensorRT takes u8 inputs only straight into a cast.
     x = graph.add("Transpose", [graph.add("Cast", ["frame"], to=TensorProto.FLOAT)], perm=[0, 3, 1, 2])
     before = len(graph.nodes)
-    logits = add_keras_model(graph, model, x)[0]
+    logits, *others = add_keras_model(graph, model, x)
     if label_stride > stride:
         logits = shrink(graph, logits, label_stride // stride)
     network = [node.name for node in graph.nodes[before:]]
-    add_label_head(graph, logits, upsample=label_stride < stride)
+    maps = label_maps(graph, logits, upsample=label_stride < stride)
+    if card.instances is not None:
+        heads = dict(zip(output_names(model)[1:], others))
+        maps = add_grouping(graph, maps, heads, card, label_stride=label_stride, settings=centres or CentreSettings())
+    add_map_outputs(graph, maps)
     proto = _assemble(graph, card, halve_weights=card.precision == "fp32")
     kept: list[str] = []
     if card.precision != "fp32":
@@ -98,7 +109,8 @@ def _fix_size(proto: onnx.ModelProto, size: Size, label_stride: int) -> None:
     ):
         for tensor in tensors:
             axes = tensor.type.tensor_type.shape.dim
-            axes[1].dim_value, axes[2].dim_value = h, w
+            if len(axes) > 2:  # those of scores are frames and objects
+                axes[1].dim_value, axes[2].dim_value = h, w
     # What was inferred for frames of any size would contradict it.
     del proto.graph.value_info[:]
 
@@ -127,7 +139,10 @@ def _assemble(graph: OnnxGraph, card: ModelCard, *, halve_weights: bool) -> onnx
         [*casts, *graph.nodes],
         card.id,
         [helper.make_tensor_value_info("frame", TensorProto.UINT8, ["N", "H", "W", 3])],
-        [helper.make_tensor_value_info(name, TensorProto.UINT8, ["N", "h", "w"]) for name in ("labels", "confidence")],
+        [
+            *(helper.make_tensor_value_info(name, TensorProto.UINT8, ["N", "h", "w"]) for name in MAPS),
+            *(grouped_outputs() if card.instances is not None else []),
+        ],
         weights,
     )
     model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="roadcast")

@@ -23,24 +23,31 @@ def add_label_head(graph: OnnxGraph, logits: str, *, upsample: bool) -> None:
     With ``upsample`` the maps are (N, 2h, 2w). Confidence is the softmax probability of the chosen
     class x 255, exact at every pixel of the map.
     """
+    add_map_outputs(graph, label_maps(graph, logits, upsample=upsample))
+
+
+def label_maps(graph: OnnxGraph, logits: str, *, upsample: bool) -> tuple[str, str]:
+    """Labels and confidence as f32 (N, 1, h, w); labels are whole numbers, confidence is yet to be cut."""
     phases = _bilinear_phases(graph, logits) if upsample else [logits]
-    labels = [_classify(graph, phase) for phase in phases]
-    confidences = [_confidence(graph, phase) for phase in phases]
-    _finish(graph, labels, "labels")
-    _finish(graph, confidences, "confidence")
+    labels = _interleave(graph, [_classify(graph, phase) for phase in phases])
+    return labels, _interleave(graph, [_confidence(graph, phase) for phase in phases])
 
 
-def _finish(graph: OnnxGraph, maps: list[str], name: str) -> None:
-    """Interleave four (N, 1, h, w) maps into one of twice the size; drop the channel axis; cast to u8.
+def add_map_outputs(graph: OnnxGraph, maps: tuple[str, str]) -> None:
+    """Add outputs ``labels`` and ``confidence``, u8 (N, h, w), from ``maps`` as of ``label_maps``.
 
     The cast comes last because TensorRT gives u8 outputs only straight out of a cast from floating point.
     """
-    joined = maps[0]
-    if len(maps) > 1:
-        joined = graph.add("Concat", maps, axis=1)
-        joined = graph.add("DepthToSpace", [joined], blocksize=2, mode="DCR")
-    flat = graph.add("Squeeze", [joined, graph.constant([1], np.int64)])
-    graph.add("Cast", [flat], name, to=TensorProto.UINT8)
+    for one, name in zip(maps, ("labels", "confidence")):
+        flat = graph.add("Squeeze", [one, graph.constant([1], np.int64)])
+        graph.add("Cast", [flat], name, to=TensorProto.UINT8)
+
+
+def _interleave(graph: OnnxGraph, maps: list[str]) -> str:
+    """Four (N, 1, h, w) maps as one of twice the size; a single one as it is."""
+    if len(maps) == 1:
+        return maps[0]
+    return graph.add("DepthToSpace", [graph.add("Concat", maps, axis=1)], blocksize=2, mode="DCR")
 
 
 def _classify(graph: OnnxGraph, logits: str) -> str:

@@ -94,15 +94,16 @@ def to_int8(
 ) -> ModelProto:
     """``model`` with quantise/dequantise pairs: u8 activations, s8 weights, one scale for each output channel.
 
-    The first convolution, which sees the frame, and the last, which gives the logits, stay f32: they hold
-    few of the operations, and the labels most of the error.
+    The first convolution, which sees the frame, and the last of every head, which give logits and the like, stay
+    f32: they hold few of the operations, and what they give most of the error.
 
     ``symmetric`` is what TensorRT takes: s8 activations around zero and biases in f32. ONNX Runtime then computes
     the convolutions in f32, which is why it is not the only form.
     """
     inside = set(network)
     weighted = [node.name for node in model.graph.node if node.name in inside and node.op_type in _WEIGHTED]
-    left_out = [node.name for node in model.graph.node if node.name not in inside] + [weighted[0], weighted[-1]]
+    outside = [node.name for node in model.graph.node if node.name not in inside]
+    left_out = [*outside, weighted[0], *_last_weighted(model, inside)]
     with tempfile.TemporaryDirectory(prefix="roadcast-") as folder:
         plain, quantized = Path(folder) / "plain.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, plain)
@@ -123,6 +124,21 @@ def to_int8(
     del found.metadata_props[:]
     found.metadata_props.extend(model.metadata_props)
     return found
+
+
+def _last_weighted(model: ModelProto, network: set[str]) -> list[str]:
+    """The convolutions of the network that no other convolution of it reads, by whatever way."""
+    read_on: set[str] = set()  # tensors that come to a convolution
+    last = []
+    for node in reversed(model.graph.node):
+        if node.name not in network:
+            continue
+        is_weighted, leads_on = node.op_type in _WEIGHTED, not read_on.isdisjoint(node.output)
+        if is_weighted and not leads_on:
+            last.append(node.name)
+        if is_weighted or leads_on:
+            read_on.update(node.input)
+    return last
 
 
 def _largest_values(model: ModelProto, frames: Iterable[Frames]) -> dict[str, float]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from training.precision import Frames
 
 CALIBRATION_FRAMES = 32
+_CENTRES = ("threshold", "apart", "reach", "most")  # settings of how centres are found
 
 
 def add_parser(commands: Any) -> None:
@@ -57,6 +58,19 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--score", action="append", default=[], metavar="KIND:DIR[:SPLIT]", help="score the file on this"
     )
+    parser.add_argument(
+        "--no-objects", action="store_true", help="leave out the grouping of objects, where the model has a head for it"
+    )
+    parser.add_argument(
+        "--centre-threshold", type=float, metavar="P", help="probability from which on there is a centre (default 0.1)"
+    )
+    parser.add_argument("--centre-apart", type=int, metavar="CELLS", help="with no other centre around it (default 1)")
+    parser.add_argument(
+        "--centre-reach", type=int, metavar="CELLS", help="by which a pixel may miss its centre at least (default 3)"
+    )
+    parser.add_argument(
+        "--centre-most", type=int, metavar="N", help="centres a frame: 32, 64, 128 or 256 (default 128)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -71,8 +85,11 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.int8_for != "cpu" and args.precision != "int8":
         raise ConfigError(f"--int8-for {args.int8_for} is a form of int8: give --precision int8 with it.")
+    from perception.stages.centres import CentreSettings
     from training.data.datasets import open_dataset
 
+    given = {name: getattr(args, f"centre_{name}") for name in _CENTRES}
+    centres = CentreSettings(**{name: value for name, value in given.items() if value is not None})
     held_out = {text: open_dataset(text) for text in args.score}
     shown = _spread(open_dataset(args.calibrate)) if args.calibrate and args.precision != "fp32" else []
     load_keras()
@@ -80,12 +97,16 @@ def run(args: argparse.Namespace) -> int:
     from training.card import ModelCard, write_card
     from training.evaluate import engine_predictor, evaluate
     from training.export import export_onnx, replace_card
+    from training.graph_grouping import method_of
     from training.models.saved import load_model
 
     model = load_model(args.model)
     facts |= {"date": time.strftime("%Y-%m-%d"), "export": _export_command(args)}
     pixels = args.pixels or args.size[0] * args.size[1]
-    card = ModelCard(args.id, pixels, precision=args.precision, facts=facts)
+    method = None if args.no_objects else method_of(model)
+    if method == "centre":
+        facts["centres"] = {name: getattr(centres, name) for name in _CENTRES}
+    card = ModelCard(args.id, pixels, precision=args.precision, instances=method, facts=facts)
     frames = (_network_frame(pair, args.size, pixels) for pair in shown)
     kept = export_onnx(
         model,
@@ -95,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
         size=args.size,
         calibration=frames,
         symmetric=args.int8_for == "tensorrt",
+        centres=centres,
     )
     if kept:
         print(f"kept in fp32, because their values came near the limit of fp16: {', '.join(kept)}")
@@ -144,5 +166,7 @@ def _export_command(args: argparse.Namespace) -> str:
         options |= {"--precision": args.precision, "--calibrate": score_name(args.calibrate)}
     if args.precision == "int8" and args.int8_for != "cpu":
         options["--int8-for"] = args.int8_for
+    options |= {f"--centre-{n}": v for n in _CENTRES if (v := getattr(args, f"centre_{n}")) is not None}
     words = ["roadcast-train", "export", args.model.name, *(str(w) for option in options.items() for w in option)]
+    words += ["--no-objects"] if args.no_objects else []
     return shlex.join([*words, *(w for text in args.score for w in ("--score", score_name(text)))])
