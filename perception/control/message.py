@@ -49,7 +49,7 @@ def pack_request(request: Request) -> bytes:
     packed = _pack({"version": VERSION, "id": request.id, "command": request.command, "args": dict(request.args)})
     if len(packed) > MAX_REQUEST_BYTES:
         raise RequestError(
-            f"The request has {len(packed)} bytes, {MAX_REQUEST_BYTES} are allowed: give a shorter path."
+            f"The request has {len(packed)} bytes, {MAX_REQUEST_BYTES} are allowed. Shorten the path."
         )
     return packed
 
