@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 from training.layer_settings import check_channels_last, no_translation, pads_of
 from training.models.blocks import CropLike, SavedDropout
+from training.models.subpixel import PixelShuffle, PixelUnshuffle
 from training.models.unpooling import MaxPoolWithPlace, MaxUnpool
 from training.onnx_convolutions import batch_norm, convolution, depthwise, transposed_convolution
 from training.onnx_graph import OnnxGraph
@@ -85,6 +86,14 @@ def _max_pool(graph: OnnxGraph, layer: Any, inputs: list[str]) -> str:
     return graph.add("MaxPool", inputs, layer.name, **window)
 
 
+def _pixel_shuffle(graph: OnnxGraph, layer: Any, inputs: list[str]) -> str:
+    return graph.add("DepthToSpace", inputs, layer.name, blocksize=layer.factor, mode="DCR")
+
+
+def _pixel_unshuffle(graph: OnnxGraph, layer: Any, inputs: list[str]) -> str:
+    return graph.add("SpaceToDepth", inputs, layer.name, blocksize=layer.factor)
+
+
 def _max_pool_with_place(graph: OnnxGraph, layer: Any, inputs: list[str]) -> list[str]:
     """As the layer computes it. ONNX has indices of MaxPool, but only ONNX Runtime has MaxUnpool to go with them."""
     corners = graph.add("SpaceToDepth", inputs, blocksize=2)
@@ -137,6 +146,8 @@ _TRANSLATIONS: dict[type, Callable[[OnnxGraph, Any, list[str]], str | list[str]]
     keras.layers.Dropout: _nothing,
     MaxPoolWithPlace: _max_pool_with_place,
     MaxUnpool: _max_unpool,
+    PixelShuffle: _pixel_shuffle,
+    PixelUnshuffle: _pixel_unshuffle,
     SavedDropout: _nothing,
     CropLike: _nothing,
 }
