@@ -81,15 +81,28 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segmentation:
-    """A class for every pixel of a map, and how sure the network is of it."""
+    """A class for every pixel of a map, and how sure the network is of it.
+
+    A model that tells objects apart gives their ids too; inside an object all labels are the same.
+    """
 
     labels: LabelMap  # (h, w) u8, 255 = void
     confidence: ConfidenceMap | None = None  # (h, w) u8
+    ids: npt.NDArray[np.int32] | None = None  # (h, w), 0 = none
+    id_scores: npt.NDArray[np.float32] | None = None  # (K,) of id k + 1, 0..1; comes with ids
+    probabilities: npt.NDArray[np.float16] | None = None  # (C, h, w), from models exported for refinement
 
     def __post_init__(self) -> None:
         check("Segmentation.labels", self.labels, np.uint8, (None, None))
         if self.confidence is not None:
             check("Segmentation.confidence", self.confidence, np.uint8, self.labels.shape)
+        if (self.ids is None) != (self.id_scores is None):
+            raise ShapeError("A segmentation has both ids and their scores, or neither.")
+        if self.ids is not None and self.id_scores is not None:
+            check("Segmentation.ids", self.ids, np.int32, self.labels.shape)
+            check("Segmentation.id_scores", self.id_scores, np.float32, (None,))
+        if self.probabilities is not None:
+            check("Segmentation.probabilities", self.probabilities, np.float16, (None, *self.labels.shape))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,7 +3,8 @@
 in   frame                u8  [N, H, W, 3]   BGR at network size
 out  labels               u8  [N, h, w]      h, w divide H, W alike
 out  confidence           u8  [N, h, w]      optional, as all that follow
-out  ids, id_scores       i32 [N, h, w], f32 [N, K]
+out  ids, id_scores       i32 [N, h, w], f32 [N, K]    both or neither; as large as labels, which inside an
+                                             object are its class; 0 = none, score of id k + 1
 out  probabilities        f16 [N, C, h, w]
 out  image                u8  [N, H', W', 3]
 out  boxes, scores, class_ids, masks         f32 [N, K, 4], f32 [N, K], i32 [N, K], f32 [N, K, m, m]
@@ -70,6 +71,8 @@ def _spec(header: OnnxHeader, path: Path) -> ModelSpec:
         raise _Broken(f"it has no output 'labels' (outputs found: {found})")
     for tensor in outputs:
         _output(tensor, size)
+    if ("ids" in names) != ("id_scores" in names):
+        raise _Broken("it has one of the outputs 'ids' and 'id_scores', which belong together")
     return spec_from_card(
         header.metadata, name=path.stem, sha256=header.sha256, outputs=names, fixed_size=size, batch=batch
     )
@@ -185,6 +188,8 @@ def check_frames(spec: ModelSpec, frames: npt.NDArray[Any]) -> None:
 def check_outputs(spec: ModelSpec, frames: tuple[int, ...], outputs: Outputs) -> None:
     """Raise EngineError unless the label maps fit the frames, of shape (N, H, W, 3), they were computed from."""
     count, height, width, _ = frames
+    if "ids" in outputs:
+        _check_ids(spec, outputs)
     for name in ("labels", "confidence"):
         shape = outputs[name].shape if name in outputs else (count, height, width)
         if len(shape) != 3 or shape[0] != count or 0 in shape or not _divides(shape[1:], (width, height)):
@@ -192,3 +197,17 @@ def check_outputs(spec: ModelSpec, frames: tuple[int, ...], outputs: Outputs) ->
                 f"The model {spec.id!r} answered {count} frames of {width}x{height} with {name!r} of shape {shape}, "
                 "which is not the same whole fraction of the frame in both directions. Export the model again."
             )
+
+
+def _check_ids(spec: ModelSpec, outputs: Outputs) -> None:
+    ids, scores, labels = outputs["ids"], outputs["id_scores"], outputs["labels"]
+    if ids.shape != labels.shape or len(scores) != len(ids):
+        raise EngineError(
+            f"The model {spec.id!r} answered with 'ids' of shape {ids.shape} and 'id_scores' of {scores.shape} "
+            f"to 'labels' of {labels.shape}. Export the model again."
+        )
+    if ids.size and (ids.min() < 0 or ids.max() > scores.shape[1]):
+        raise EngineError(
+            f"The model {spec.id!r} answered with ids {ids.min()}..{ids.max()}, but scores of 1..{scores.shape[1]}. "
+            "Export the model again."
+        )

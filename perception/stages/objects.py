@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from perception.classes import ClassTable
 from perception.pipeline import Stage
-from perception.types import ConfidenceMap, Instances, LabelMap, Scene, Segmentation, Size
+from perception.types import VOID, ConfidenceMap, Instances, LabelMap, Scene, Segmentation, Size
 
 MAX_OBJECTS = 65_535  # ids are 16 bits wide, 0 means none
 MIN_AREA = 64  # pixels of a map of REFERENCE_SIZE; scaled to the map at hand
 REFERENCE_SIZE: Size = (1024, 512)
+UNCLAIMED_SCORE = 0.1  # of what the model gave no id: the probability from which on it sees a centre
 
 
 def objects(classes: ClassTable, *, wanted: Callable[[str], bool] = lambda _: True, min_area: int = MIN_AREA) -> Stage:
@@ -33,18 +34,24 @@ def objects(classes: ClassTable, *, wanted: Callable[[str], bool] = lambda _: Tr
 
 
 def separate(segmentation: Segmentation, classes: ClassTable, *, min_area: int = MIN_AREA) -> Instances:
-    """Separate the things of a label map into objects: pixels of one class that touch, corners included.
+    """Separate the things of a label map into objects.
 
-    Objects are sorted by score, the mean confidence of their pixels (1 without a confidence map), and
-    numbered from 1. A component smaller than ``min_area`` pixels at REFERENCE_SIZE is no object; its
-    pixels keep their class.
+    Where the model told objects apart (``segmentation.ids``) they are those, with holes and in pieces as they may be.
+    What it left over, pixels of a thing class without an id, and everything where the model gives no ids, becomes
+    connected components: pixels of one class that touch, corners included.
+
+    An object's score is the mean confidence of its pixels (1 without a confidence map) times the score that the
+    model gave the id; for a component beside ids that is ``UNCLAIMED_SCORE``, as no centre came above it. Objects
+    are sorted by score and numbered from 1. What is smaller than ``min_area`` pixels at REFERENCE_SIZE is no
+    object; its pixels keep their class.
     """
     labels, confidence = segmentation.labels, segmentation.confidence
-    part, components, component_classes = _components(labels, classes.thing_ids())
+    found = _components(labels, classes.thing_ids()) if segmentation.ids is None else _with_ids(segmentation, classes)
+    part, components = found.part, found.components
+    count = len(found.class_ids)
     runs = _runs(components)
-    count = len(component_classes)
     areas = np.bincount(runs.component, weights=runs.x1 - runs.x0, minlength=count).astype(np.int32)
-    scores = _scores(runs, areas, None if confidence is None else confidence[part])
+    scores = _scores(runs, areas, None if confidence is None else confidence[part]) * found.scores
     boxes = _boxes(runs, count)
     corner = np.array([part[1].start, part[0].start] * 2, np.int32)
 
@@ -57,13 +64,23 @@ def separate(segmentation: Segmentation, classes: ClassTable, *, min_area: int =
     ids = np.zeros(labels.shape, np.uint16)
     ids[part] = id_of.take(components)  # indexing would take twice as long
     return Instances(
-        class_ids=component_classes[kept],
+        class_ids=found.class_ids[kept],
         scores=scores[kept],
         boxes=boxes[kept].astype(np.int32) + corner,
         areas=areas[kept],
         ids=ids,
         truncated=len(by_score) - len(kept),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Components:
+    """Candidates for objects, numbered from 1; index 0 of the arrays is for what belongs to none."""
+
+    part: tuple[slice, slice]  # rows and columns between which all of them lie
+    components: npt.NDArray[np.int32]  # (h, w) of that part
+    class_ids: npt.NDArray[np.uint8]  # (C + 1,)
+    scores: npt.NDArray[np.float32]  # (C + 1,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +93,29 @@ class _Runs:
     x1: npt.NDArray[np.intp]  # one past the end
 
 
-def _components(
-    labels: LabelMap, thing_ids: tuple[int, ...]
-) -> tuple[tuple[slice, slice], npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
-    """Connected components of every thing class.
+def _with_ids(segmentation: Segmentation, classes: ClassTable) -> _Components:
+    """The model's own objects, and components of the thing pixels that they leave over."""
+    assert segmentation.ids is not None  # who calls it has looked
+    assert segmentation.id_scores is not None  # comes with ids
+    is_thing = np.zeros(256, np.uint8)
+    is_thing[list(classes.thing_ids())] = 1
+    x, y, width, height = cv2.boundingRect(cv2.LUT(segmentation.labels, is_thing))
+    part = np.s_[y : y + height, x : x + width]
+    labels, ids = segmentation.labels[part], segmentation.ids[part].copy()
+    most = len(segmentation.id_scores)
+    over = _components(np.where(ids > 0, np.uint8(VOID), labels), classes.thing_ids())
+    spare = ids[over.part]
+    np.add(over.components, most, out=spare, where=over.components > 0)
+    ids[over.part] = spare
+    class_ids = np.concatenate([np.zeros(most + 1, np.uint8), over.class_ids[1:]])
+    runs = _runs(ids)
+    class_ids[runs.component] = labels[runs.y, runs.x0]
+    scores = np.concatenate([np.zeros(1, np.float32), segmentation.id_scores, UNCLAIMED_SCORE * over.scores[1:]])
+    return _Components(part, ids, class_ids, scores.astype(np.float32))
 
-    Returns:
-        The rows and columns between which all things lie; for that part the (h, w) i32 number of each
-        pixel's component, 0 = none; the (C + 1,) u8 class of each component.
-    """
+
+def _components(labels: LabelMap, thing_ids: tuple[int, ...]) -> _Components:
+    """Connected components of every thing class."""
     components = np.zeros(labels.shape, np.int32)
     component_classes = [np.zeros(1, np.uint8)]
     count, left, top, right, bottom = 0, labels.shape[1], labels.shape[0], 0, 0
@@ -101,7 +132,7 @@ def _components(
         count += found - 1
         left, top, right, bottom = min(left, x), min(top, y), max(right, x + width), max(bottom, y + height)
     extent = slice(min(top, bottom), bottom), slice(min(left, right), right)
-    return extent, components[extent], np.concatenate(component_classes)
+    return _Components(extent, components[extent], np.concatenate(component_classes), np.ones(count + 1, np.float32))
 
 
 def _runs(components: npt.NDArray[np.int32]) -> _Runs:

@@ -10,7 +10,7 @@ from threading import Event
 
 import numpy as np
 
-from perception.engines.engine import Batch, Engine, Pending, ResizingEngine
+from perception.engines.engine import Batch, Engine, Outputs, Pending, ResizingEngine
 from perception.errors import EngineError
 from perception.pipeline import Stage, Stop, threaded
 from perception.serving import Serving
@@ -73,9 +73,7 @@ def segment_sets(
                 waiting.popleft()
                 for position, scene in enumerate(scenes):
                     timed = scene.lap("wait_infer", pending.started_ns).lap("infer", pending.finished_ns)
-                    confidence = outputs["confidence"][position] if "confidence" in outputs else None
-                    segmentation = Segmentation(outputs["labels"][position], confidence)
-                    yield replace(timed.lap("wait_collect"), segmentation=segmentation)
+                    yield replace(timed.lap("wait_collect"), segmentation=_segmentation(outputs, position))
         finally:
             ended.set()
             with closing(submitted):
@@ -83,6 +81,12 @@ def segment_sets(
             _collect(waiting)
 
     return stage
+
+
+def _segmentation(outputs: Outputs, position: int) -> Segmentation:
+    """What a batch's outputs say about one of its frames."""
+    rest = {name: outputs[name][position] for name in ("confidence", "ids", "id_scores") if name in outputs}
+    return Segmentation(outputs["labels"][position], **rest)
 
 
 def _submit(

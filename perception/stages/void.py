@@ -94,7 +94,8 @@ def _masked(segmentation: Segmentation, mask: VoidMask) -> Segmentation:
     if confidence is not None:
         confidence = confidence.copy()
         confidence[drawn] = 0
-    return Segmentation(labels, confidence)
+    ids = None if segmentation.ids is None else np.where(drawn, 0, segmentation.ids).astype(np.int32, copy=False)
+    return replace(segmentation, labels=labels, confidence=confidence, ids=ids)
 
 
 def _read(name: str) -> npt.NDArray[np.uint8]:
