@@ -35,8 +35,8 @@ EPILOG = """\
 
 The file can be read at any moment, also after kill -9: all but the last half second is in it. Foxglove and Rerun
 open it. 'roadcast record --repair drive.mcap' writes the index that a killed recorder could not write.
-Exit codes: 0 the stream ended, or Ctrl-C; 2 a wrong flag, or the file exists; 3 nothing arrived for --timeout
-seconds, the source failed, or the disk is full: what was written before is whole."""
+Exit codes: 0 the stream ended, or Ctrl-C; 1 --repair found damaged chunks; 2 a wrong flag, or the file exists;
+3 nothing arrived for --timeout seconds, the source failed, or the disk is full: what was written before is whole."""
 
 
 def add_parser(commands: Any) -> None:
@@ -223,10 +223,17 @@ def _repair(path: Path, *, as_json: bool) -> int:
 
     if not path.is_file():
         raise SourceNotFound(f"There is no recording {str(path)!r} to repair.")
-    cut = repair(path)
+    done = repair(path)
     if as_json:
-        print(json.dumps({"file": str(path), "bytes": path.stat().st_size, "cut": cut}))
+        report = {"file": str(path), "bytes": path.stat().st_size, "cut": done.cut, "damaged": list(done.damaged)}
+        print(json.dumps(report))
     else:
-        whole = "nothing to repair, its index is there"
-        print(f"{path}: {whole if cut is None else f'index written, {cut} bytes of a broken record cut off'}")
-    return 0
+        written = "its index lists what can be read" if done.damaged else "nothing to repair, its index is there"
+        if done.cut is not None:
+            written = f"index written, {done.cut} bytes of a broken record cut off"
+        print(f"{path}: {written}")
+    if done.damaged:
+        places = ", ".join(map(str, done.damaged[:5])) + (", ..." if len(done.damaged) > 5 else "")
+        what = f"{len(done.damaged)} damaged chunk{'s'[: len(done.damaged) != 1]}, left out of the index"
+        print(f"{path}: {what}: at byte {places}", file=sys.stderr)
+    return 1 if done.damaged else 0

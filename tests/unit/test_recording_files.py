@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mcap.opcode import Opcode
 from mcap.reader import SeekingReader
 from mcap.writer import Writer
 from mcap_protobuf.decoder import DecoderFactory
@@ -20,7 +21,8 @@ from perception.errors import ConfigError, SourceError, SourceNotFound, WireErro
 from perception.ledger import LedgerEntry
 from perception.recording import writer as writing
 from perception.recording.foxglove import FoxgloveChannels
-from perception.recording.index import repair
+from perception.recording.index import Repair, repair
+from perception.recording.layout import read_layout
 from perception.recording.packing import ENCODING, pack_record, unpack_record
 from perception.recording.reader import Recording
 from perception.recording.writer import RecordingWriter
@@ -152,11 +154,11 @@ def test_a_file_cut_off_anywhere_has_all_whole_chunks_and_can_be_repaired(
         assert not recording.closed
         ours = list(recording.messages())
     assert len(ours) >= promised
-    assert repair(broken) is not None
+    assert repair(broken).cut is not None
     assert [m.packed for m in read(broken)] == [m.packed for m in ours]
     assert indexed(broken) == 2 * len(ours)  # every labels and objects message has one of Foxglove's
     before = broken.read_bytes()
-    assert repair(broken) is None
+    assert repair(broken) == Repair(None, ())
     assert broken.read_bytes() == before
 
 
@@ -171,6 +173,28 @@ def test_a_damaged_chunk_costs_only_itself(tmp_path: Path) -> None:
         assert [next(messages).frame for _ in range(3)] == [0, 1, 3]
         with pytest.raises(SourceError, match="is damaged: the chunk at byte"):
             next(messages)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize("broken", [0, 1, 2])
+def test_a_repair_leaves_a_damaged_chunk_out_of_the_index(tmp_path: Path, broken: int, closed: bool) -> None:
+    path = tmp_path / "a.mcap"
+    sizes = write(path, [message(k, kind) for k in range(2) for kind in ("labels", "objects")])
+    data = bytearray(path.read_bytes())
+    with path.open("rb") as file:
+        begin = [span.start for span in read_layout(file, "").spans if span.opcode == Opcode.CHUNK][broken]
+    data[begin + 80] ^= 0xFF
+    path.write_bytes(data if closed else data[: sizes[-1]])
+    found = repair(path)
+    assert found.damaged[0] == begin
+    assert (found.cut is None) == closed
+    # Without the old index nobody knows the channels that stood in the damaged chunk.
+    lost = 2 if broken < 2 and not closed else 1
+    assert indexed(path) == 4 - lost
+    assert len(found.damaged) == lost
+    before = path.read_bytes()
+    assert repair(path).damaged == found.damaged
+    assert path.read_bytes() == before
 
 
 def test_what_is_no_recording_is_one_sentence(tmp_path: Path) -> None:
