@@ -38,7 +38,7 @@ class Status:
     state: State  # the one that is published
     doing: str  # what it does just now, for a reader: "opening the engine", "waiting for 1 of 2 subscribers"
     ledger: LedgerEntry
-    promised: int | None  # frames that the source says it holds
+    expected: int | None  # frames that this run is to read, where that is known
     fps: float
     latency_ms: Quantiles
     subscribers: int

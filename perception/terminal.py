@@ -91,7 +91,7 @@ def status_text(status: Status) -> str:
     if status.state != "running":
         return f"{status.doing} ..."
     frames = status.ledger
-    total = f"/{status.promised}" if status.promised else ""
+    total = f"/{status.expected}" if status.expected else ""
     parts = [
         f"{status.fps:5.1f} fps",
         f"latency p50 {_ms(status.latency_ms.p50)} p99 {_ms(status.latency_ms.p99)}",
@@ -114,24 +114,23 @@ def summary_text(summary: Summary) -> str:
     frames, process = summary.frames, summary.process
     read = frames.captured - frames.dropped.get("decode_error", 0)
     held = "" if summary.promised is None else f" of {summary.promised} promised"
+    several, topics = len(summary.streams) > 1, summary.stream.replace(", ", "/, ") + "/"
+    source = f"{len(summary.streams)} cameras" if several else f"{summary.source}, {_size(summary.source_size)}"
     rate = "-" if summary.fps is None else f"{summary.fps:.1f} fps"
     rows = [
         ("ended", f"{_REASONS[summary.reason]} after {process['seconds']:.1f} s"),
-        ("source", f"{summary.source}, {_size(summary.source_size)}: {read}{held} frames read"),
+        ("source", f"{source}: {read}{held} frames read"),
         ("frames", f"captured {frames.captured}, published {frames.published}, dropped {_drops(frames.dropped)}"),
         ("rate", f"{rate}, {summary.computed} frames computed"),
         ("latency", f"{_quantiles(summary.latency_ms)}, first frame {_ms(summary.first_frame_ms)}"),
         ("of which", _stages(summary.stages_ms)),
         ("engine", f"{summary.engine_reason} {_size(summary.network_size)}, {summary.slots} slots"),
         ("model", f"{summary.model.get('id', '-')} {summary.model.get('precision', '')}".strip()),
-        (
-            "endpoint",
-            f"{summary.publish} as {summary.stream}/, policy {summary.policy}, {_readers(summary.subscribers)}",
-        ),
+        ("endpoint", f"{summary.publish} as {topics}, policy {summary.policy}, {_readers(summary.subscribers)}"),
         ("process", _process(process)),
     ]
-    if len(summary.streams) > 1 or any(stream.absences for stream in summary.streams):
-        rows[1:1] = [(stream.stream, _stream(stream)) for stream in summary.streams]
+    if several or any(stream.absences for stream in summary.streams):
+        rows[2:2] = [(stream.stream, _stream(stream, several=several)) for stream in summary.streams]
     if summary.threads_left:
         rows.append(("stuck", f"{', '.join(summary.threads_left)} did not end in time and was left behind"))
     return "\n".join(f"{name:>10}  {text}" for name, text in rows if text)
@@ -146,9 +145,10 @@ _REASONS = {
 }
 
 
-def _stream(stream: StreamSummary) -> str:
+def _stream(stream: StreamSummary, *, several: bool) -> str:
     rate = "-" if stream.fps is None else f"{stream.fps:.1f} fps"
     parts = [
+        f"{stream.source}, {_size(stream.source_size)}" if several else "",
         f"{stream.frames.published} frames, {rate}, dropped {_drops(stream.frames.dropped)}",
         f"age when used p50 {_ms(stream.age_ms.p50)} p99 {_ms(stream.age_ms.p99)}",
         f"came back {stream.absences} times" if stream.absences else "",

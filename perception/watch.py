@@ -107,12 +107,13 @@ class Watch:
         fps, latency = self.meter.recent()
         node = self.node
         streams = list(node.streams.values()) if node else []
-        promised = [stream.source.promised for stream in streams]
+        limit = node.config.frames if node else None
+        expected = [_expected(stream, limit) for stream in streams]
         return Status(
             state=node.publisher.state if node else "starting",
             doing=self._doing,
             ledger=total(stream.ledger.entry() for stream in streams),
-            promised=sum(filter(None, promised)) if all(promised) and promised else None,
+            expected=sum(filter(None, expected)) if all(expected) and expected else None,
             fps=fps,
             latency_ms=latency,
             subscribers=node.publisher.subscribers if node else 0,
@@ -128,6 +129,11 @@ class Watch:
             refused=node.publisher.refused[0] if node else 0,
             refused_because=node.publisher.refused[1] if node else "",
         )
+
+
+def _expected(stream: Stream, limit: int | None) -> int | None:
+    """Frames that this run is to read: what the source holds, or the limit where that is lower."""
+    return min(filter(None, (stream.source.promised, limit)), default=None)
 
 
 def _stream_status(stream: Stream, channel: Channel) -> StreamStatus:

@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
 
     line = StatusLine(sys.stderr)
     try:
-        findings = examine(line.show)
+        # The report says all that is to be kept: a file or pipe needs no line about how it came to be.
+        findings = examine(line.show if sys.stderr.isatty() else lambda _: None)
     finally:
         line.clear()
     faults = broken(findings)

@@ -119,7 +119,7 @@ def _check(args: argparse.Namespace) -> None:
         for name in (*VERIFYING, "stream", "tolerance", "object_tolerance"):
             if getattr(args, name) is not None:
                 raise ConfigError(f"{flag_of(name)} is for --verify.")
-    elif args.loop or args.step or args.chaos:
+    elif args.loop or args.step or args.chaos is not None:
         raise ConfigError("--verify publishes nothing: leave --loop, --step and --chaos out.")
     if args.step and args.loop:
         raise ConfigError("--step and --loop do not go together.")
@@ -166,7 +166,7 @@ def _replay(args: argparse.Namespace, recording: Recording, line: StatusLine) ->
     from perception.wire.outlet import Outlet
 
     speed = _speed(args.speed)
-    chaos = chaos_from_text(args.chaos) if args.chaos else None
+    chaos = chaos_from_text(args.chaos) if args.chaos is not None else None
     streams = sorted({stream for stream, _ in recording.topics()})
     if not streams:
         next(recording.messages(), None)  # raises, and says what the file is instead

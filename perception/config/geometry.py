@@ -87,7 +87,7 @@ def polygon_or_file() -> Rule:
 
 
 def _calibration_file(name: str) -> Calibration:
-    table = read_toml(name)
+    table = read_toml(name, "calibration")
     try:
         return _calibration(table)
     except (TypeError, ValueError):

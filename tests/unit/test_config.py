@@ -205,6 +205,11 @@ def test_a_wrong_camera_is_named(tmp_path: Path, text: str, message: str) -> Non
         load_config({}, file=write(tmp_path, text), environment={})
 
 
+def test_a_calibration_that_is_not_there_is_called_by_its_name() -> None:
+    with pytest.raises(ConfigError, match=r"Cannot read the calibration file 'nope.toml': No such file"):
+        load_config({"source": "0", "calibration": "nope.toml"}, environment={})
+
+
 def test_a_calibration_is_handed_on_as_it_is(tmp_path: Path) -> None:
     text = "k = [900, 910.5, 640, 360]\ndistortion = [0.1, 0, 0, 0]\nsize = [1280, 720]\n"
     text += "mount = { translation = [1.5, 0, 1.2], rotation = [0, -2, 0] }\n"

@@ -50,6 +50,19 @@ def test_something_broken_is_a_finding_with_its_remedy(capsys, monkeypatch):
     assert main(["doctor", "--json"]) == 1
 
 
+def test_a_pipe_is_not_told_what_is_being_examined(capsys, monkeypatch):
+    def examine(show):
+        show("examining everything")
+        return [Finding("Python", "ok", "3.11", "fine")]
+
+    monkeypatch.setattr(report, "examine", examine)
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main(["doctor"]) == 0
+    assert "examining everything" in capsys.readouterr().err
+
+
 def test_a_check_that_raises_hides_no_other():
     def check() -> Finding:
         raise ImportError("libGL.so.1: cannot open shared object file\nmore")

@@ -17,7 +17,7 @@ STATUS = Status(
     state="running",
     doing="running",
     ledger=LedgerEntry(captured=12, published=10, in_flight=1, dropped={"stale": 1}),
-    promised=100,
+    expected=100,
     fps=31.25,
     latency_ms=Quantiles(45.0, 60.0, 70.0, 80.0),
     subscribers=2,
@@ -188,11 +188,14 @@ def test_the_summary_has_a_line_for_each_of_several_cameras() -> None:
         error=None,
     )
     two = replace(one, stream="rear", absences=0, error="'rear.mp4' is truncated.")
-    lines = summary_text(replace(SUMMARY, streams=(one, two))).splitlines()
-    assert lines[1].split(maxsplit=1) == [
+    lines = summary_text(replace(SUMMARY, stream="front, rear", streams=(one, two))).splitlines()
+    assert lines[1].split(maxsplit=1) == ["source", "2 cameras: 38 of 40 promised frames read"]
+    assert lines[2].split(maxsplit=1) == [
         "front",
-        "10 frames, 30.0 fps, dropped 2 (2 stale), age when used p50 5.2 ms p99 9.0 ms, came back 3 times",
+        "rtsp://***@x/live, 1280x720, 10 frames, 30.0 fps, dropped 2 (2 stale), age when used p50 5.2 ms p99 9.0 ms, "
+        "came back 3 times",
     ]
-    assert lines[2].endswith("'rear.mp4' is truncated.")
-    assert "came back" not in lines[2]
+    assert lines[3].endswith("'rear.mp4' is truncated.")
+    assert "came back" not in lines[3]
+    assert "5600 as front/, rear/, policy wait" in lines[-2]
     assert "age when used" not in summary_text(replace(SUMMARY, streams=(two,)))
