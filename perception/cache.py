@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
-from perception.errors import ConfigError
+from perception.errors import ConfigError, OutputError
 
 
 def cache_folder(part: str) -> Path:
@@ -20,3 +21,22 @@ def cache_folder(part: str) -> Path:
             f"Cannot create the folder {str(folder)!r}: {reason}. Name another in the environment as ROADCAST_CACHE."
         ) from None
     return folder
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all, whoever else writes it. Raises OutputError."""
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"Cannot write {str(path)!r}: {error.strerror}. Check free space and the folder's permissions."
+        ) from None

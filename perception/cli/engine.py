@@ -79,10 +79,10 @@ def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], text:
 
 def run_build(args: argparse.Namespace) -> int:
     """Compile a model. Raises RoadcastError."""
+    from perception.cache import write_whole
     from perception.engines.contract import read_spec
     from perception.engines.tensorrt.compile import compile_engine
     from perception.engines.tensorrt.library import load_library
-    from perception.engines.tensorrt.passport import write_whole
     from perception.engines.tensorrt.shapes import choose_shapes
     from perception.terminal import StatusLine
 

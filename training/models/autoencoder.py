@@ -73,4 +73,4 @@ def _conv(x: Tensor, channels: int, name: str, *, strides: int = 1) -> Tensor:
 def _picture(frame: Tensor, x: Tensor, name: str) -> keras.Model:
     """From about -1..1 to 0..255."""
     values = layers.Rescaling(127.5, offset=127.5, dtype="float32", name="values")(x)
-    return keras.Model(frame, layers.ReLU(max_value=255.0, dtype="float32", name="image")(values), name=name)
+    return keras.Model(frame, layers.ReLU(max_value=255.0, dtype="float32", name="picture")(values), name=name)

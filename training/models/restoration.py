@@ -111,7 +111,7 @@ def _corrected(frame: Tensor, start: Tensor, x: Tensor, *, factor: int, name: st
 
 
 def _within(values: Tensor) -> Tensor:
-    return layers.ReLU(max_value=255.0, dtype="float32", name="image")(values)
+    return layers.ReLU(max_value=255.0, dtype="float32", name="picture")(values)
 
 
 def _conv(x: Tensor, channels: int, name: str, *, strides: int = 1) -> Tensor:

@@ -8,6 +8,7 @@ picture for a target.
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from training.optimizer import build_optimizer
 from training.progress import Progress
 from training.provenance import note_of_start
 from training.restoration.album import PictureAlbum
-from training.restoration.names import Loss
+from training.restoration.export import export_enhancement
+from training.restoration.names import UNTRANSLATED, Loss
 from training.restoration.samples import Pictures, PictureSampler, task_of
 from training.restoration.settings import RestoreConfig
 from training.run_folder import RunFolder
@@ -37,6 +39,8 @@ def restore(
     config: RestoreConfig, pictures: Pictures, score: Scorer, *, album: PictureAlbum | None = None, resume: bool = False
 ) -> Path:
     """Train to the end and return the path of the averaged model; what is scored and drawn is as in ``fit``.
+
+    Its enhancement for a node lies beside it as ``model.onnx``, but for ``UNTRANSLATED`` networks.
 
     Raises:
         ConfigError: the run folder belongs to another configuration, or exists and ``resume`` is off; or there is no
@@ -76,7 +80,11 @@ def restore(
             train(model, loader, [progress, saver], first_epoch, config.epochs)
     finally:
         line.clear()
-    return saver.finish()
+    path = saver.finish()
+    if config.network not in UNTRANSLATED:
+        facts = {"date": time.strftime("%Y-%m-%d"), "degradations": list(config.degrade)}
+        export_enhancement(averaged, path.with_suffix(".onnx"), config.id, facts)
+    return path
 
 
 class PictureLoader(Loader):

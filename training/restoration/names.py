@@ -7,5 +7,5 @@ from typing import Literal
 Network = Literal["denoise", "lowlight", "subpixel", "fcn8s", "conv", "dense"]
 Up = Literal["transposed", "unpool", "resize"]
 Loss = Literal["l1", "l2"]
-# By how much a network enlarges.
-FACTORS: dict[Network, int] = {"subpixel": 2}
+UNTRANSLATED: tuple[Network, ...] = ("dense",)  # takes patches, not frames
+FACTORS: dict[Network, int] = {"subpixel": 2}  # by how much a network enlarges

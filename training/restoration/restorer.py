@@ -38,6 +38,24 @@ def factor_of(model: keras.Model) -> int:
     return int(model.compute_output_shape((1, side, side, 3))[1]) // side
 
 
+def multiple_of(model: keras.Model) -> int:
+    """What the sides of a frame must divide by: the smallest power of two whose threefold the layers take.
+
+    Raises:
+        ModelError: the network takes none up to 64.
+    """
+    factor = factor_of(model)
+    for multiple in (1, 2, 4, 8, 16, 32, 64):
+        side = 3 * multiple
+        try:
+            shape = model.compute_output_shape((1, side, side, 3))
+        except ValueError:
+            continue
+        if tuple(shape[1:3]) == (factor * side, factor * side):
+            return multiple
+    raise ModelError(f"{model.name!r} does not give back a picture of the frame's size, or a multiple of it.")
+
+
 def keras_restorer(model: keras.Model) -> Restorer:
     """Frames (H, W, 3) u8 BGR to (factor H, factor W, 3).
 

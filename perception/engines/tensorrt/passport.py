@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shlex
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from perception.cache import write_whole
 from perception.engines.tensorrt.library import BACKENDS, TITLES, Backend, Library
 from perception.engines.tensorrt.shapes import Shapes
-from perception.errors import EngineError, OutputError
+from perception.errors import EngineError
 
 FORMAT = 1
 LEAST_AGREEMENT = 0.99  # share of pixels with the reference's label below which a node refuses an engine
@@ -195,22 +194,3 @@ def check_verified(engine: Path, passport: Passport) -> None:
 def with_verification(passport: Passport, verification: Verification) -> Passport:
     """The passport with a new measurement in it."""
     return replace(passport, verified=verification)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all, whoever else writes it. Raises OutputError."""
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"Cannot write {str(path)!r}: {error.strerror}. Check free space and the folder's permissions."
-        ) from None
