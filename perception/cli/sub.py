@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,8 +27,9 @@ MAX_TIMEOUT_S = 86400.0  # a day
 EPILOG = """\
 A node computes and encodes only what somebody subscribes to, so --kind all makes it work more.
 Ctrl-C and SIGTERM stop it in order, with summary and audit.
-Exit codes: 0 the stream ended, --count was reached, or it was stopped; 1 the audit found something, or had nothing
-to check; 2 a wrong flag; 3 nothing arrived for --timeout seconds, or a message broke the protocol."""
+With --follow it goes on when the stream ends, and waits for the node to start again; --timeout counts until the first
+message only. Exit codes: 0 the stream ended, --count was reached, or it was stopped; 1 the audit found something, or
+had nothing to check; 2 a wrong flag; 3 nothing arrived for --timeout seconds, or a message broke the protocol."""
 
 
 def add_parser(commands: Any) -> None:
@@ -56,6 +57,9 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per message, and the summary as the last")
     parser.add_argument(
+        "--follow", action="store_true", help="go on when the stream has ended, and wait for a node to come again"
+    )
+    parser.add_argument(
         "--audit", action="store_true", help="check ledger, numbering, latency and maps; exit 1 if wrong"
     )
     add_client_flags(parser)
@@ -78,14 +82,15 @@ def run(args: argparse.Namespace) -> int:
         _terminated_as_by_ctrl_c(),
         Subscriber(args.endpoint, streams=streams, kinds=kinds, timeout=args.timeout, keys=keys) as subscriber,
     ):
+        findings: list[str] = []
         try:
             _receive(subscriber, args, log, None if kinds is None else frozenset(kinds))
         except KeyboardInterrupt:
             pass  # the usual way to stop watching; the summary is still wanted
         finally:
-            summary = log.summary(subscriber)
-            print(json.dumps(summary) if args.json else summary_line(summary))
-    findings = [] if log.audit is None else log.finish(log.audit)
+            findings = [] if log.audit is None else log.finish(log.audit)
+            summary = log.summary(subscriber, findings)
+            print(json.dumps(summary, default=_plain) if args.json else summary_line(summary))
     for finding in findings:
         print(f"audit: {finding}", file=sys.stderr)
     if log.audit is not None and not findings and not args.json:
@@ -124,8 +129,9 @@ class Log:
             return [*audit.finish(), "nothing of what was asked for arrived, so there was nothing to check"]
         return audit.finish()
 
-    def summary(self, subscriber: Subscriber) -> dict[str, object]:
-        """The totals, ready for JSON."""
+    def summary(self, subscriber: Subscriber, findings: Sequence[str]) -> dict[str, object]:
+        """The totals, ready for JSON; with the verdict of the audit, if there was one."""
+        verdict = {} if self.audit is None else {"audit": {"good": not findings, "findings": list(findings)}}
         tally = subscriber.tally
         span_s = (self.times[-1] - self.times[0]) / 1e9 if len(self.times) > 1 else 0.0
         p50, p99 = np.percentile(self.latencies_ms, [50, 99]).round(3).tolist() if self.latencies_ms else (None, None)
@@ -142,6 +148,7 @@ class Log:
             "latency_ms": {"p50": p50, "p99": p99},
             "ended": subscriber.ended,
             "status": subscriber.status,
+            **verdict,
         }
 
 
@@ -168,6 +175,8 @@ def message_fields(message: Message) -> dict[str, object]:
         "latency_us": header.frame.latency_us,
         "media_ns": header.time.media_ns,
     }
+    if message.kind == "summary":
+        return {**fields, "summary": message.body}
     return fields if message.objects is None else {**fields, "objects": header.fields.items("objects")}
 
 
@@ -216,6 +225,9 @@ def _receive(subscriber: Subscriber, args: argparse.Namespace, log: Log, shown: 
         try:
             message = subscriber.receive(max(0.0, deadline - time.monotonic()))
         except Timeout as error:
+            if args.follow and log.shown:
+                deadline = time.monotonic() + args.timeout
+                continue
             raise Timeout(subscriber.silence(args.timeout)) from error
         log.add(message)
         if shown is None or message.kind in shown:
@@ -223,7 +235,7 @@ def _receive(subscriber: Subscriber, args: argparse.Namespace, log: Log, shown: 
             line = json.dumps(message_fields(message), default=_plain) if args.json else message_line(message)
             log.shown += 1  # before it shows: who reads the line may end this process at once
             print(line, flush=True)
-        if subscriber.ended or log.shown == args.count:
+        if (subscriber.ended and not args.follow) or log.shown == args.count:
             return
 
 

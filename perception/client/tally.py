@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from perception.client.joining import ends_stream
+from perception.errors import WireError
+from perception.wire.header import ledger_from_wire
 from perception.wire.message import Message
 
 
@@ -11,8 +14,9 @@ from perception.wire.message import Message
 class Tally:
     """Counters of one subscription, all from 0.
 
-    ``lost`` messages were sent and did not arrive: gaps in ``seq``. ``dropped`` frames were grabbed and not
-    sent: gaps in ``frame`` without one in ``seq``. ``restarts`` are changes of a stream's session.
+    ``lost`` messages were sent and did not arrive: gaps in ``seq``, and at the end of a stream one for each frame that
+    was published after the last that came. ``dropped`` frames were grabbed and not sent: gaps in ``frame`` without one
+    in ``seq``. ``restarts`` are changes of a stream's session.
     """
 
     messages: int = 0
@@ -26,6 +30,8 @@ class Tally:
     _sessions: dict[str, bytes] = field(default_factory=dict, repr=False)
     _last: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict, repr=False)  # seq, frame
     _newest: dict[str, int] = field(default_factory=dict, repr=False)  # highest frame accounted for, by stream
+    _published: dict[str, int] = field(default_factory=dict, repr=False)  # frames up to the newest, by stream
+    _told: dict[str, int] = field(default_factory=dict, repr=False)  # frames published, as the node says, by stream
 
     def add(self, message: Message) -> None:
         """Count one message."""
@@ -35,6 +41,8 @@ class Tally:
         if self._sessions.get(stream, header.session) != header.session:
             self.restarts += 1
             self._newest.pop(stream, None)
+            self._published.pop(stream, None)
+            self._told.pop(stream, None)
             self._last = {key: last for key, last in self._last.items() if key[0] != stream}
         self._sessions[stream] = header.session
         topic = (stream, message.kind)
@@ -43,7 +51,10 @@ class Tally:
         self._last[topic] = (header.seq, frame)
         gap = max(0, header.seq - last_seq - 1)
         self.lost += gap
-        if message.frame is None:
+        if header.frame is None or message.frame is None:
+            self._told[stream] = max(self._told.get(stream, 0), published_by(message))
+            if ends_stream(message) and stream in self._published:
+                self.lost += max(0, self._told[stream] - self._published.pop(stream))
             return
         newest = self._newest.get(stream, frame - 1)
         if frame > newest:
@@ -51,3 +62,16 @@ class Tally:
             # Each kind shows the same drop; only frames that no kind accounted for yet are counted.
             self.dropped += 0 if gap else max(0, frame - 1 - max(last_frame, newest))
             self._newest[stream] = frame
+            self._published[stream] = header.frame.ledger.published + 1  # which does not count this frame yet
+
+
+def published_by(message: Message) -> int:
+    """Frames that a ``status`` or the end of a stream counts as published; 0 of what does not say."""
+    if message.kind not in ("status", "event"):
+        return 0
+    fields = message.header.fields.submap(message.kind)
+    try:
+        holder = fields if message.kind == "status" else fields.submap("detail")
+        return ledger_from_wire(holder.submap("ledger")).published
+    except WireError:  # others than the end have no ledger
+        return 0

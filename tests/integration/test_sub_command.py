@@ -16,6 +16,7 @@ from scenes import SPEC, make_scene
 from perception.cli.main import main
 from perception.ledger import Ledger
 from perception.publisher import Publisher, StreamInfo
+from perception.types import Digest
 
 PATIENCE = 20.0
 
@@ -193,3 +194,51 @@ def test_a_signal_ends_it_with_summary_and_audit(number, tmp_path):
     assert first["kind"] == "labels"
     assert (process.returncode, err) == (0, "")
     assert json.loads(out.splitlines()[-1])["kind"] == "summary"
+
+
+def test_json_has_the_summary_of_a_frame_and_the_verdict_of_the_audit(capsys):
+    scene = dataclasses.replace(make_scene(0), digest=Digest({0: 0.5, 13: 0.25}, (None,) * 32, ((1.0, 2.0),)))
+    code, out, _ = watch(["--json", "--audit", "--kind", "summary"], capsys, [scene])
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert rows[0]["summary"]["share"] == {"0": 0.5, "13": 0.25}
+    assert rows[0]["summary"]["drivable"] == [[1.0, 2.0]]
+    assert rows[-1]["audit"] == {"good": True, "findings": []}
+    code, out, err = watch(["--json", "--audit"], capsys, [make_scene(k) for k in (0, 1, 5)])
+    verdict = json.loads(out.splitlines()[-1])["audit"]
+    assert code == 1
+    assert (verdict["good"], len(verdict["findings"])) == (False, 1)
+    assert verdict["findings"][0] in err
+
+
+def test_it_follows_a_node_that_starts_again(tmp_path, capsys):
+    endpoint, codes = f"ipc://{tmp_path}/node.ipc", []
+    command = ["sub", endpoint, "--follow", "--json", "--kind", "labels", "--count", "4", "--timeout", str(PATIENCE)]
+    thread = threading.Thread(target=lambda: codes.append(main(command)))
+    thread.start()
+    for numbers in ((0, 1), (0, 1)):
+        ledger = Ledger()
+        with Publisher(endpoint, [StreamInfo(ledger=ledger)], spec=SPEC, engine="recorded", policy="wait") as node:
+            node.wait_for_subscribers(1, PATIENCE)
+            for number in numbers:
+                ledger.capture(number)
+                node.publish(make_scene(number))
+    thread.join(PATIENCE)
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert codes == [0]
+    assert [row["frame"] for row in rows[:-1]] == [0, 1, 0, 1]
+    assert (rows[-1]["restarts"], rows[-1]["lost"]) == (1, 0)
+
+
+def test_what_is_lost_behind_the_last_message_is_counted(capsys):
+    ledgers = []
+
+    def scenes():
+        yield make_scene(0)
+        yield make_scene(1)
+        for number in (2, 3):
+            ledgers[0].capture(number)
+            ledgers[0].publish(number)
+
+    _, out, _ = watch(["--json"], capsys, scenes(), spoil=lambda _, ledger: ledgers.append(ledger))
+    assert json.loads(out.splitlines()[-1])["lost"] == 2
