@@ -23,6 +23,7 @@ from perception.wire.curve import ClientKeys
 WINDOW_S = 2.0  # of rates and latencies
 MOST_EVENTS = 200
 LOOK_ROUND_S = 1.5  # for every stream of a node to say its first status
+SILENT_S = 3.0  # after which whoever speaks next may be another node, with other streams
 SLICE_S = 0.1
 TORN_S = 1.0  # how long a whole frame is kept in place of incomplete ones
 
@@ -124,7 +125,8 @@ class Hub:
 
     def _connect(self) -> None:
         """Subscribe to what is wanted now. All streams are listened to until each had time to show up."""
-        looking = not self._named and (not self.heard or time.monotonic() - self._began_s < LOOK_ROUND_S)
+        young = time.monotonic() - self._began_s < LOOK_ROUND_S
+        looking = not self._named and (not self.heard or young or self.silent_s > SILENT_S)
         wished = (None if looking else tuple(sorted(self.streams)), frozenset() if looking else self.wanted)
         if wished == self._subscribed:
             return
@@ -145,7 +147,7 @@ class Hub:
         )
 
     def _take(self, message: Message) -> bool:
-        if not self.heard:
+        if not self.heard or self.silent_s > SILENT_S:
             self._began_s = time.monotonic()
         self._heard_s = time.monotonic()
         if message.stream not in self.streams:
@@ -154,6 +156,7 @@ class Hub:
         if state.session != header.session:
             if state.session:
                 self._note(message.stream, "restarted", "The node was restarted.")
+                self._began_s = time.monotonic()  # it may have other streams now
             state.session = header.session
             state.last.clear()
         state.lost += max(0, header.seq - state.last.get(message.kind, header.seq - 1) - 1)
