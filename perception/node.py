@@ -30,7 +30,7 @@ from perception.engines.engine import Engine
 from perception.engines.open import open_engine
 from perception.pipeline import Stop, Stopped, in_thread, start, threaded
 from perception.publisher import Publisher
-from perception.publishing import COMPUTED_KINDS, closed_at_end, open_publisher
+from perception.publishing import closed_at_end, computed_kinds, open_publisher
 from perception.serving import Models, Serving
 from perception.stages.accounted import accounted
 from perception.stages.judged import judged
@@ -184,7 +184,9 @@ def build(
             lossless=config.pace == "max" and not live,
         )
         segmented = segment_sets(
-            models.current, wanted=lambda name: bool(channels[name].wanted & COMPUTED_KINDS), stop=stop
+            models.current,
+            wanted=lambda name: bool(channels[name].wanted & computed_kinds(models.published.engine.spec)),
+            stop=stop,
         )
         scenes = accounted(segmented, arrivals.sets(), {stream.name: stream.ledger for stream in streams})
         judge = judged(
@@ -214,6 +216,7 @@ def _open_engine(config: NodeConfig, *, live: bool) -> Engine:
         threads=config.threads,
         slots=config.slots,
         device=config.device,
+        enhance=config.enhance,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from perception.config import NodeConfig, Policy
-from perception.engines.engine import Engine
+from perception.engines.engine import Engine, ModelSpec
 from perception.pipeline import Stopped
 from perception.publisher import Publisher, StreamInfo
 from perception.stream import Stream
@@ -16,9 +16,9 @@ from perception.wire.curve import ServerKeys
 COMPUTED_KINDS = frozenset({"labels", "confidence", "objects", "summary"})
 
 
-def computes(publisher: Publisher) -> bool:
-    """Whether anybody wants what an engine computes."""
-    return bool(publisher.wanted & COMPUTED_KINDS)
+def computed_kinds(spec: ModelSpec) -> frozenset[str]:
+    """The kinds for which the network must run: ``image`` too where it enhances the frame."""
+    return COMPUTED_KINDS | {"image"} if "image" in spec.outputs else COMPUTED_KINDS
 
 
 @contextmanager

@@ -193,6 +193,7 @@ class Scene:
     frame: Frame
     latency: Latency
     segmentation: Segmentation | None = None
+    enhanced: Image | None = None  # (H', W', 3) what the model made of the frame, in the frame's aspect
     instances: Instances | None = None
     digest: Digest | None = None
     pair: Pair | None = None  # None with a single camera

@@ -117,7 +117,7 @@ class Watch:
             fps=fps,
             latency_ms=latency,
             subscribers=node.publisher.subscribers if node else 0,
-            computes=computes(node.publisher) if node else False,
+            computes=bool(node.publisher.wanted & computed_kinds(node.engine.spec)) if node else False,
             publish=node.publisher.endpoint if node else "",
             engine_reason=node.engine.reason if node else "",
             away={stream.name: stream.away for stream in streams if stream.away},

@@ -75,6 +75,13 @@ def _not_there(config: NodeConfig) -> Iterator[RoadcastError]:
         yield problem
     if config.model is not None and not Path(config.model).is_file():
         yield ModelError(f"There is no model file {str(config.model)!r}. Give the path of an ONNX file.")
+    if config.enhance is not None:
+        from perception.engines.enhancement import read_enhancement
+
+        try:
+            read_enhancement(config.enhance)
+        except RoadcastError as problem:
+            yield problem
     for camera in config.cameras:
         try:
             open_stream(replace(camera, wait_for_camera=True), config).close()

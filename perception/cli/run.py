@@ -59,6 +59,10 @@ FLAGS = {
     "pair_tolerance": ("S", "several cameras: frames captured so close together are a set (default: 0.02)"),
     "wait_subscribers": ("N", "begin when N subscribers are there"),
     "model": ("FILE", "ONNX model (default: the one that comes with roadcast)"),
+    "enhance": (
+        "denoise|lowlight|superres|FILE",
+        "improve frames before they are segmented, and publish as image what came of them (docs/enhancement.md)",
+    ),
     "engine": ("NAME", "auto, onnxruntime, openvino, tensorrt, recorded or simulated://... (default: auto)"),
     "device": ("auto|cpu|cuda", "where ONNX Runtime computes"),
     "mode": (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from perception.view.shots import Feed
 
 ENDPOINT_SCHEMES = ("tcp://", "ipc://")
-SETTINGS = ("stream", "frames", "model", "engine", "size")  # those of a node that a view takes as well
+SETTINGS = ("stream", "frames", "model", "enhance", "engine", "size")  # those of a node that a view takes as well
 TIMEOUT_S = 10.0
 PORT = 8600
 TILES = 12
@@ -67,6 +67,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     what.add_argument("--stream", metavar="NAME", help="name of the stream (default: front)")
     what.add_argument(
         "--model", metavar="FILE.onnx", help="of a source: the network (default: the one that is built in)"
+    )
+    what.add_argument(
+        "--enhance", metavar="NAME|FILE.onnx", help="of a source: denoise, lowlight or superres it first"
     )
     what.add_argument("--engine", metavar="NAME", help="of a source: what runs the network (default: auto)")
     what.add_argument("--size", metavar="WxH", help="of a source: the network's input, or its number of pixels")
@@ -142,7 +145,7 @@ def _serve_page(args: argparse.Namespace) -> int:
     port = PORT if args.port is None else args.port
     if not 0 <= port <= 65535:
         raise ConfigError(f"--port must lie in 0..65535, got {port}.")
-    for name in ("frames", "model", "engine", "size", "fps", "layers"):
+    for name in ("frames", "model", "enhance", "engine", "size", "fps", "layers"):
         if getattr(args, name) is not None:
             raise ConfigError(f"--{name} is for a video or a contact sheet: give -o or --sheet as well.")
     hub = Hub(args.source, None if args.stream in (None, "all") else [args.stream], keys=client_keys(args))
@@ -167,7 +170,7 @@ def open_feed(args: argparse.Namespace) -> Feed:
     if args.source.startswith(ENDPOINT_SCHEMES):
         from perception.view.remote import shots_of_endpoint
 
-        for name in ("model", "engine", "size"):
+        for name in ("model", "enhance", "engine", "size"):
             if name in given:
                 raise ConfigError(
                     f"--{name} is for a source that is computed here; {args.source} has computed already."

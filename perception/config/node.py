@@ -37,6 +37,7 @@ RULES: Mapping[str, Rule] = {
     "pair_tolerance": number(0, 10),
     "wait_subscribers": whole(0, 1000),
     "model": text("the path of a model file", r".+", optional=True),
+    "enhance": text("denoise, lowlight, superres or the path of an ONNX file", r".+", optional=True),
     "engine": text("the name of an engine, such as auto, onnxruntime, openvino or tensorrt", r"\S+"),
     "device": one_of(*DEVICES),
     "mode": one_of(*MODES, optional=True),
@@ -75,6 +76,7 @@ class NodeConfig(CameraConfig):
     pair_tolerance: float = 0.02  # seconds; frames of several cameras that were captured so close together are a set
     wait_subscribers: int = 0  # begin when this many are there
     model: str | None = None  # an ONNX file; None: the one that comes with the package
+    enhance: str | None = None  # a network that improves frames first: one of three names, or an ONNX file
     engine: str = "auto"
     device: Device = "auto"
     mode: Mode | None = None  # many frames a second or each one soon; None: throughput for files at full pace

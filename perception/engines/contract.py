@@ -185,9 +185,22 @@ def check_frames(spec: ModelSpec, frames: npt.NDArray[Any]) -> None:
         )
 
 
+def _size_of_image(spec: ModelSpec, frames: tuple[int, ...], image: tuple[int, ...]) -> tuple[int, int]:
+    """(H', W') of an enhanced picture, which must be as many times as high as the frame as it is wide."""
+    count, height, width, _ = frames
+    if len(image) != 4 or (image[0], image[3]) != (count, 3) or not _divides((height, width), (image[2], image[1])):
+        raise EngineError(
+            f"The model {spec.id!r} answered {count} frames of {width}x{height} with an 'image' of shape {image}, "
+            "which is not the same whole multiple of the frame in both directions. Export the enhancement again."
+        )
+    return image[1], image[2]
+
+
 def check_outputs(spec: ModelSpec, frames: tuple[int, ...], outputs: Outputs) -> None:
     """Raise EngineError unless the label maps fit the frames, of shape (N, H, W, 3), they were computed from."""
     count, height, width, _ = frames
+    if "image" in outputs:  # what the network behind an enhancement saw
+        height, width = _size_of_image(spec, frames, outputs["image"].shape)
     if "ids" in outputs:
         _check_ids(spec, outputs)
     for name in ("labels", "confidence"):

@@ -20,6 +20,7 @@ def open_engine(
     threads: int | None = None,
     slots: int | None = None,
     device: Device = "auto",
+    enhance: str | None = None,
 ) -> Engine:
     """Open an engine for a model; ``engine.reason`` says in one sentence what runs it and why.
 
@@ -33,9 +34,10 @@ def open_engine(
         threads: cores the engine may use, None for all.
         slots: batches that may lie between submit and result, None for what suits the mode.
         device: ``cpu``, ``cuda``, or ``auto`` for CUDA where it works.
+        enhance: what is put before the model, one of ``perception.engines.enhancement.NAMES`` or an ONNX file.
 
     Raises:
-        ConfigError: an option has an impossible value.
+        ConfigError: an option has an impossible value, or the engine has no network that could be enhanced.
         EngineUnavailable: there is no such engine, or what it needs is not installed.
         ModelError: the model is missing or damaged, or breaks the graph contract.
         EngineError: a compiled engine is damaged, or does not fit this machine.
@@ -43,6 +45,8 @@ def open_engine(
     check_name(name)
     _check_options(mode, threads, slots, device)
     path = model or DEFAULT_MODEL
+    if enhance is not None:
+        path = _enhanced(name, path, enhance)
     if name == "auto":
         from perception.engines.auto import open_auto
 
@@ -68,6 +72,19 @@ def open_engine(
     from perception.engines.simulated import open_simulated
 
     return open_simulated(name, slots=slots)
+
+
+def _enhanced(name: str, model: Path, enhance: str) -> Path:
+    if name not in ("auto", "onnxruntime", "openvino", "tensorrt"):
+        raise ConfigError(f"The engine {name!r} runs no network that could enhance a frame: leave --enhance out.")
+    if model.suffix == ".engine":
+        raise ConfigError(
+            f"{str(model)!r} is compiled, and nothing can be put before it: write one file with `roadcast-train "
+            "export --enhance`, compile that, and leave --enhance out."
+        )
+    from perception.engines.enhancement import enhanced_model
+
+    return enhanced_model(model, enhance)
 
 
 def check_name(name: str) -> None:

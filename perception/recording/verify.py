@@ -133,6 +133,7 @@ def verify(
         threads=config.threads,
         slots=config.slots,
         device=config.device,
+        enhance=config.enhance,
     )
     with closing(engine):
         report = VerifyReport(str(recording.path), engine.spec.id, engine.name, tolerance, object_tolerance)

@@ -73,7 +73,9 @@ def segment_sets(
                 waiting.popleft()
                 for position, scene in enumerate(scenes):
                     timed = scene.lap("wait_infer", pending.started_ns).lap("infer", pending.finished_ns)
-                    yield replace(timed.lap("wait_collect"), segmentation=_segmentation(outputs, position))
+                    enhanced = outputs["image"][position] if "image" in outputs else None
+                    segmentation = _segmentation(outputs, position)
+                    yield replace(timed.lap("wait_collect"), segmentation=segmentation, enhanced=enhanced)
         finally:
             ended.set()
             with closing(submitted):

@@ -41,6 +41,7 @@ def shots_of_source(config: NodeConfig) -> Feed:
             threads=config.threads,
             slots=config.slots,
             device=config.device,
+            enhance=config.enhance,
         )
         parts.callback(engine.close)
         stop, ledger = Stop(), Ledger()

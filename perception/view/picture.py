@@ -65,9 +65,10 @@ class Picture:
 def picture_from_scene(scene: Scene) -> Picture:
     """What a node knows about one frame, as it is inside the node: maps that cover the whole frame."""
     labels = scene.segmentation.labels if scene.segmentation else None
-    affine = None if labels is None else _covering(labels, *scene.frame.size)
+    image = scene.frame.image if scene.enhanced is None else scene.enhanced
+    affine = None if labels is None else _covering(labels, image.shape[1], image.shape[0])
     objects = scene.instances
-    return Picture(scene.frame.image, labels, affine, objects, affine if objects and objects.ids is None else None)
+    return Picture(image, labels, affine, objects, affine if objects and objects.ids is None else None)
 
 
 def chain(outer: Affine, inner: Affine) -> Affine:

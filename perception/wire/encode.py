@@ -60,7 +60,7 @@ def content_of(kind: str, scene: Scene, transport: Transport) -> Content | None:
     if kind == "summary" and scene.digest is not None and segmentation is not None:
         return _summary_content(scene.digest, segmentation.labels, scene.frame.size)
     if kind == "image":
-        return _image_content(scene.frame)
+        return _image_content(scene.frame, scene.enhanced)
     return None
 
 
@@ -166,10 +166,11 @@ def _summary_content(digest: Digest, labels: Array, source_size: Size) -> Conten
     return Content("summary", {**_placement((width, height), source_size), "summary": summary})
 
 
-def _image_content(frame: Frame) -> Content:
+def _image_content(frame: Frame, enhanced: Image | None) -> Content:
+    """The enhanced picture where there is one, else the frame; that as the file that it was, if it was one."""
     import cv2
 
-    image = _fitting(frame.image)
+    image = _fitting(frame.image if enhanced is None else enhanced)
     if frame.jpeg is not None and image is frame.image:
         payload: Buffer = frame.jpeg
     else:
