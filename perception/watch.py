@@ -11,7 +11,7 @@ from perception.channel import Channel
 from perception.ledger import total
 from perception.metrics import Meter
 from perception.node import Node
-from perception.publishing import computes
+from perception.publishing import computed_kinds
 from perception.stream import Stream
 from perception.summary import LATENCY_BOUNDS_MS, Reason, Status, StreamStatus
 from perception.types import Scene
