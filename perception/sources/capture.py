@@ -86,13 +86,13 @@ def _options(job: Job) -> dict[str, str]:
     """Time-outs in microseconds, and low delay.
 
     Not ``fflags=nobuffer``: it throws away what was read while connecting, and with it the first key
-    frame. Decoding that backlog is fast, and only the newest picture is kept. Two frames are enough to tell
-    the rate where the stream does not: FFmpeg's twenty keep a camera of 5 frames a second away for 4 s more
-    (measured), each time that it comes back.
+    frame. Decoding that backlog is fast, and only the newest picture is kept. Four frames are enough to
+    tell the rate where the stream does not: with FFmpeg's twenty, a camera of 5 frames a second was away for 3 s
+    more each time (measured).
     """
     if job.format is not None:
         return {}
-    quick = {"fpsprobesize": "2"}
+    quick = {"fpsprobesize": "4"}
     limit = str(round(BACKSTOP * max(job.open_s, job.stall_s) * 1e6))
     if job.address.lower().startswith("rtsp"):
         # Over UDP a lost packet smears the picture until the next key frame, hence tcp by default.

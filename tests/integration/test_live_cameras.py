@@ -308,6 +308,20 @@ def test_an_rtsp_camera_and_its_freezing(tmp_path: Path) -> None:
     assert no_children()
 
 
+def test_a_slow_rtsp_camera_is_not_watched_for_long_before_it_is_used(tmp_path: Path) -> None:
+    data, ledger = clip(tmp_path / "a.ts", steady(40, period_ms=200)).read_bytes(), Ledger()
+    with rtsp_server(data, seconds=8.0) as url:
+        source = open_source(url)
+        frames = source.frames(ledger)
+        numbers = [next(frames).number for _ in range(2)]
+        source.close()
+        frames.close()  # type: ignore[attr-defined]
+    # What came while connecting is decoded in a burst, of which the second frame taken is the newest.
+    assert numbers[1] < 12, "FFmpeg's own choice is to watch 20 frames first"
+    assert source.fps == 5.0
+    assert ledger.entry().balanced
+
+
 @pytest.mark.parametrize("scheme", ["rtsp", "rtmp", "http"])
 def test_nobody_there(scheme: str) -> None:
     with camera_server(forever) as (url, _):

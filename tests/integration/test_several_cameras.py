@@ -117,6 +117,13 @@ def test_sets_and_their_error_are_published(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("engine")
+def test_a_limit_is_what_is_expected_of_each_stream(tmp_path: Path) -> None:
+    seen: list[int | None] = []
+    run(two(tmp_path, frames=4, wait_subscribers=0), show=lambda status: seen.append(status.expected))
+    assert seen[-1] == 8, "of 6 frames, and of one that promises no number"
+
+
+@pytest.mark.usefixtures("engine")
 def test_a_single_camera_is_in_no_set(tmp_path: Path) -> None:
     film = clip(tmp_path / "front.mp4", steady(3))
     messages, _, _ = received(
