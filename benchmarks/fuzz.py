@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgpack
 from hostile import attack_metrics, attack_node, attack_subscriber
+from hostile_control import attack_control
 
 from perception.errors import WireError
 from perception.metrics import resident_mb
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument(
         "--sockets", type=int, default=100_000, metavar="N", help="messages for the sockets, all together"
     )
+    parser.add_argument("--control", type=int, metavar="N", help="messages for the control socket (default: its share)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--coverage", type=int, metavar="N", help="the decoder alone, N runs guided by coverage")
     args = parser.parse_args()
@@ -66,12 +68,13 @@ def main() -> None:
         "decoder": (args.decoder, lambda: read_all(mutated(corpus, chance)))
     }
     report(attacks)
-    share = args.sockets // 4
+    share = args.sockets // 5
     with (
         attack_node(chance, guarded=False) as node,
         attack_node(chance, guarded=True) as guarded,
         attack_subscriber(lambda: mutated(corpus, chance)) as subscriber,
         attack_metrics(chance) as metrics,
+        attack_control(chance) as control,
     ):
         report(
             {
@@ -79,6 +82,7 @@ def main() -> None:
                 "node with keys": (share, guarded),
                 "subscriber": (share, subscriber),
                 "metrics": (share, metrics),
+                "control": (share if args.control is None else args.control, control),
             }
         )
 

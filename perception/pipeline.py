@@ -38,6 +38,7 @@ class Stop:
         self._grace_s = grace_s
         self._deadline: float | None = None
         self._threads: list[threading.Thread] = []
+        self._starting = threading.Lock()
 
     def set(self) -> None:
         """Ask every thread of the pipeline to end."""
@@ -54,8 +55,10 @@ class Stop:
 
     def start(self, thread: threading.Thread) -> None:
         """Start a thread that belongs to this pipeline."""
-        self._threads.append(thread)
-        thread.start()
+        with self._starting:
+            # Over months many threads may load and close models; who has ended need not be remembered.
+            self._threads = [*(other for other in self._threads if other.is_alive()), thread]
+            thread.start()
 
     def owns(self, thread: threading.Thread) -> bool:
         """Whether this thread is one of the pipeline's own."""

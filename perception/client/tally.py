@@ -69,8 +69,8 @@ def published_by(message: Message) -> int:
     """Frames that a ``status`` or the end of a stream counts as published; 0 of what does not say."""
     if message.kind not in ("status", "event"):
         return 0
-    fields = message.header.fields.submap(message.kind)
     try:
+        fields = message.header.fields.submap(message.kind)
         holder = fields if message.kind == "status" else fields.submap("detail")
         return ledger_from_wire(holder.submap("ledger")).published
     except WireError:  # others than the end have no ledger

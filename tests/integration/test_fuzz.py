@@ -15,4 +15,4 @@ def test_decoder_and_ports_survive_hostile_bytes() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     told = [line.partition(":")[0] for line in done.stdout.splitlines() if "no crash" in line]
-    assert told == ["decoder", "node", "node with keys", "subscriber", "metrics"]
+    assert told == ["decoder", "node", "node with keys", "subscriber", "metrics", "control"]
