@@ -68,9 +68,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     what.add_argument(
         "--model", metavar="FILE.onnx", help="of a source: the network (default: the one that is built in)"
     )
-    what.add_argument(
-        "--enhance", metavar="NAME|FILE.onnx", help="of a source: denoise, lowlight or superres it first"
-    )
+    what.add_argument("--enhance", metavar="NAME|FILE.onnx", help="of a source: denoise, lowlight or superres it first")
     what.add_argument("--engine", metavar="NAME", help="of a source: what runs the network (default: auto)")
     what.add_argument("--size", metavar="WxH", help="of a source: the network's input, or its number of pixels")
     what.add_argument(

@@ -53,6 +53,9 @@ def add_parser(commands: Any) -> None:
         "--calibrate", metavar="KIND:DIR[:SPLIT]", help="frames whose values decide about fp16 and int8: training data"
     )
     parser.add_argument(
+        "--enhance", metavar="NAME|FILE", help="put this before it: denoise, lowlight, superres, or a run's own model"
+    )
+    parser.add_argument(
         "--fact", action="append", default=[], metavar="KEY=TEXT", help="a line of the card: data, licence ..."
     )
     parser.add_argument(
@@ -108,9 +111,10 @@ def run(args: argparse.Namespace) -> int:
         facts["centres"] = {name: getattr(centres, name) for name in _CENTRES}
     card = ModelCard(args.id, pixels, precision=args.precision, instances=method, facts=facts)
     frames = (_network_frame(pair, args.size, pixels) for pair in shown)
+    made = args.out if args.enhance is None else args.out.with_name(f"{args.out.name}.part.onnx")
     kept = export_onnx(
         model,
-        args.out,
+        made,
         card,
         label_stride=args.label_stride,
         size=args.size,
@@ -118,12 +122,17 @@ def run(args: argparse.Namespace) -> int:
         symmetric=args.int8_for == "tensorrt",
         centres=centres,
     )
+    if args.enhance is not None:
+        from training.restoration.attach import put_before
+
+        card = put_before(args.enhance, made, card)
+        made.replace(args.out)
     if kept:
         print(f"kept in fp32, because their values came near the limit of fp16: {', '.join(kept)}")
     with closing(open_engine("onnxruntime", args.out, mode="latency")) as engine:
         scores = {score_name(t): evaluate(engine_predictor(engine), p).to_json() for t, p in held_out.items()}
     if scores:
-        card = dataclasses.replace(card, facts={**facts, "scores": scores})
+        card = dataclasses.replace(card, facts={**card.facts, "scores": scores})
         replace_card(args.out, card)
     print(f"wrote {args.out} and {write_card(card, args.out)}")
     return 0
@@ -164,6 +173,8 @@ def _export_command(args: argparse.Namespace) -> str:
     options = {"-o": args.out.name, "--id": args.id, size[0]: size[1], "--label-stride": args.label_stride}
     if args.precision != "fp32":
         options |= {"--precision": args.precision, "--calibrate": score_name(args.calibrate)}
+    if args.enhance is not None:
+        options["--enhance"] = Path(args.enhance).name
     if args.precision == "int8" and args.int8_for != "cpu":
         options["--int8-for"] = args.int8_for
     options |= {f"--centre-{n}": v for n in _CENTRES if (v := getattr(args, f"centre_{n}")) is not None}
