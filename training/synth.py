@@ -2,6 +2,7 @@
 
     OUT/leftImg8bit/<split>/<city>/<city>_<seed>_<frame>_leftImg8bit.png
     OUT/gtFine/<split>/<city>/<city>_<seed>_<frame>_gtFine_{labelIds,labelTrainIds,instanceIds}.png
+    OUT/gtFine/<split>/<city>/<city>_<seed>_<frame>_gtFine_polygons.json    the same for cityscapesscripts
     OUT/synth.json                                            what was asked for, split by split
 
 The city is the weather (``synthday``, ...). Frames are taken far apart, spread over seeds and weathers.
@@ -162,7 +163,7 @@ def _claim(out: Path, order: Order, *, overwrite: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if overwrite:
         for tree in ("leftImg8bit", "gtFine"):  # images first: what has an image has its labels
-            for path in (out / tree / order.split).glob("synth*/synth*_[0-9]*_[0-9]*_*.png"):
+            for path in (out / tree / order.split).glob("synth*/synth*_[0-9]*_[0-9]*_*.*"):
                 path.unlink()
     write_atomically(card, json.dumps({**splits, order.split: wanted}, indent=1) + "\n")
 
@@ -179,9 +180,14 @@ def _read_card(card: Path) -> dict[str, dict[str, Any]]:
 
 def _missing(out: Path, order: Order) -> Iterator[Strip]:
     for strip in strips_of(order):
-        rest = tuple(n for n in strip.numbers if not _path(out, order.split, strip, n, "leftImg8bit").is_file())
+        rest = tuple(n for n in strip.numbers if not _is_whole(out, order.split, strip, n))
         if rest:
             yield Strip(strip.seed, strip.weather, rest)
+
+
+def _is_whole(out: Path, split: str, strip: Strip, number: int) -> bool:
+    """Whether a frame is there; one written before there were polygons is rendered again."""
+    return all(_path(out, split, strip, number, kind).is_file() for kind in ("leftImg8bit", "gtFine_polygons"))
 
 
 def _rendered(out: Path, order: Order, strips: Sequence[Strip], workers: int) -> Iterator[int]:
@@ -211,20 +217,22 @@ def render_strip(out: Path, split: str, size: Size, strip: Strip) -> int:
     """Render and write the frames of one street; returns how many. The image is written last."""
     from perception.synth.palette import label_id_table
     from perception.synth.street import Street
+    from training.polygons import polygons_json
 
     street = Street(strip.seed, size, FPS, strip.weather)
     for number in strip.numbers:
         frame = street.render(number)
+        files: dict[str, str | bytes] = {"gtFine_polygons": polygons_json(frame.labels, frame.instances)}
         maps = {
             "gtFine_labelIds": label_id_table()[frame.labels],
             "gtFine_labelTrainIds": frame.labels,
             "gtFine_instanceIds": frame.instances.astype("uint16"),
             "leftImg8bit": frame.image,
         }
-        for kind, pixels in maps.items():
+        for kind, content in (files | {kind: _png(pixels) for kind, pixels in maps.items()}).items():
             path = _path(out, split, strip, number, kind)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, _png(pixels))
+            write_atomically(path, content)
     return len(strip.numbers)
 
 
@@ -238,7 +246,8 @@ def _png(pixels: Any) -> bytes:
 def _path(out: Path, split: str, strip: Strip, number: int, kind: str) -> Path:
     city = f"synth{strip.weather}"
     tree = kind.partition("_")[0]
-    return out / tree / split / city / f"{city}_{strip.seed:06d}_{number:06d}_{kind}.png"
+    suffix = "json" if kind == "gtFine_polygons" else "png"
+    return out / tree / split / city / f"{city}_{strip.seed:06d}_{number:06d}_{kind}.{suffix}"
 
 
 def _seeds(text: str) -> tuple[int, int]:

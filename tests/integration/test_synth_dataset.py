@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +15,14 @@ import cv2
 import numpy as np
 import pytest
 
+from perception.classes import CITYSCAPES
 from perception.errors import ConfigError, RoadcastError
 from perception.synth import Street
 from perception.synth.palette import LABEL_IDS, label_id_table
 from training import synth
+from training.polygons import polygons_json
 
+CLASSES = [CITYSCAPES.name(k) for k in range(19)]
 FLAGS = ("--frames", "6", "--seeds", "3..5", "--size", "96x64", "--weather", "day,night")
 
 
@@ -61,6 +66,71 @@ def test_the_folder_holds_whole_frames(made: Path) -> None:
         np.testing.assert_array_equal(read(truth(image, "labelIds")), label_id_table()[frame.labels])
         np.testing.assert_array_equal(read(truth(image, "instanceIds")), frame.instances)
         assert read(truth(image, "instanceIds")).dtype == np.uint16
+
+
+def test_the_tools_of_cityscapes_make_the_same_maps_of_its_polygons(made: Path, tmp_path: Path) -> None:
+    if importlib.util.find_spec("cityscapesscripts") is None:
+        pytest.skip("cityscapesscripts is not installed")
+    shutil.copytree(made, tmp_path / "data")
+    maps = sorted((tmp_path / "data").glob("gtFine/*/*/*_labelTrainIds.png"))
+    before = [read(path) for path in maps]
+    for path in maps:
+        path.unlink()
+    tool = [sys.executable, "-m", "cityscapesscripts.preparation.createTrainIdLabelImgs"]
+    place = {**os.environ, "CITYSCAPES_DATASET": str(tmp_path / "data")}
+    subprocess.run(tool, env=place, check=True, capture_output=True, timeout=120)
+    assert len(maps) == 6
+    for path, labels in zip(maps, before):
+        np.testing.assert_array_equal(read(path), labels)
+
+
+# What json2instanceImg does before it saves; saving fails in the tool itself with a new Pillow ("cannot write mode I").
+INSTANCES = """
+import sys
+import numpy
+from cityscapesscripts.helpers.annotation import Annotation
+from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
+annotation = Annotation()
+annotation.fromJsonFile(sys.argv[1])
+numpy.save(sys.argv[2], numpy.array(createInstanceImage(annotation, "ids")))
+"""
+
+
+def test_the_tools_of_cityscapes_find_as_many_things(made: Path, tmp_path: Path) -> None:
+    if importlib.util.find_spec("cityscapesscripts") is None:
+        pytest.skip("cityscapesscripts is not installed")
+    polygons = truth(images(made)[0], "polygons").with_suffix(".json")
+    command = [sys.executable, "-c", INSTANCES, str(polygons), str(tmp_path / "things.npy")]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    found, exact = np.load(tmp_path / "things.npy"), read(truth(images(made)[0], "instanceIds"))
+    labels = np.where(found < 1000, found, found // 1000)
+    np.testing.assert_array_equal(labels, read(truth(images(made)[0], "labelIds")))
+    assert len(np.unique(found[found >= 1000])) == len(np.unique(exact[exact >= 1000])) > 0
+
+
+def test_a_thing_in_pieces_is_one_thing_and_a_group() -> None:
+    labels = np.full((6, 9), 2, np.uint8)  # a building, within it a car behind a pole, and a wheel of one pixel
+    labels[2:4, 1:7], labels[:, 3], labels[5, 8] = 13, 5, 18
+    instances = label_id_table()[labels].astype(np.int32)
+    instances[labels == 13], instances[labels == 18] = 26000, 33000
+    document = json.loads(polygons_json(labels, instances))
+    assert (document["imgHeight"], document["imgWidth"]) == (6, 9)
+    names = [entry["label"] for entry in document["objects"]]
+    assert sorted(names) == ["bicycle", "building", "building", "car", "cargroup", "pole"]
+    painted = np.full(labels.shape, 255, np.uint8)
+    for entry in document["objects"]:
+        cv2.fillPoly(painted, [np.array(entry["polygon"])], CLASSES.index(entry["label"].removesuffix("group")))
+    np.testing.assert_array_equal(painted, labels)
+    assert [2, 2] not in document["objects"][names.index("car")]["polygon"]  # the larger piece lies behind the pole
+
+
+def test_a_frame_without_polygons_is_rendered_again(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lost = next(iter(sorted(made.glob("gtFine/*/*/*_polygons.json"))))
+    content = lost.read_bytes()
+    lost.unlink()
+    assert run(made, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"rendered": 1, "kept": 5}
+    assert lost.read_bytes() == content
 
 
 def test_the_loader_for_cityscapes_reads_it(made: Path) -> None:
