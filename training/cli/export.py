@@ -125,8 +125,7 @@ def run(args: argparse.Namespace) -> int:
     if args.enhance is not None:
         from training.restoration.attach import put_before
 
-        card = put_before(args.enhance, made, card)
-        made.replace(args.out)
+        card = put_before(args.enhance, made, args.out, card)
     if kept:
         print(f"kept in fp32, because their values came near the limit of fp16: {', '.join(kept)}")
     with closing(open_engine("onnxruntime", args.out, mode="latency")) as engine:

@@ -35,17 +35,20 @@ def opened_enhancement(given: str) -> Iterator[Enhancement]:
         yield read_enhancement(str(exported))
 
 
-def put_before(given: str, model: Path, card: ModelCard) -> ModelCard:
-    """Replace ``model``, a file of ours, by the same behind an enhancement; returns its card, which is also inside.
+def put_before(given: str, model: Path, out: Path, card: ModelCard) -> ModelCard:
+    """Write ``model``, a file of ours that is removed, behind an enhancement to ``out``; returns its card.
 
     Raises:
-        ModelError: there is no such enhancement, or the two cannot be joined; the file stays as it was.
+        ModelError: there is no such enhancement, or the two cannot be joined.
         OutputError: the file cannot be written.
     """
-    with opened_enhancement(given) as enhancement:
-        write_atomically(model, join(enhancement, model))
-    spec = read_spec(model)
+    try:
+        with opened_enhancement(given) as enhancement:
+            write_atomically(out, join(enhancement, model))
+    finally:
+        model.unlink()
+    spec = read_spec(out)
     facts = {**card.facts, "enhancement": enhancement.name}
     card = dataclasses.replace(card, pixels=spec.pixels, multiple=spec.multiple, facts=facts)
-    replace_card(model, card)
+    replace_card(out, card)
     return card
