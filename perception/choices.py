@@ -8,6 +8,7 @@ from perception.config import NodeConfig, Policy
 from perception.engines.engine import Engine, ModelSpec
 from perception.engines.mode import Mode
 from perception.errors import ConfigError
+from perception.refinement.settings import CARD_KEY
 from perception.types import Size
 
 
@@ -72,6 +73,19 @@ def check_restart(config: NodeConfig, *, live: bool) -> None:
     """
     if config.on_engine_failure == "restart" and not live:
         raise ConfigError("--on-engine-failure restart is for cameras: a file would begin anew. Leave it out.")
+
+
+def check_refinement(config: NodeConfig, spec: ModelSpec) -> None:
+    """Refuse to refine twice.
+
+    Raises:
+        ConfigError: a refinement was asked for, and the model's graph refines already.
+    """
+    if config.refine is not None and CARD_KEY in spec.card:
+        raise ConfigError(
+            f"The model {spec.id!r} refines its maps itself ({CARD_KEY} on its card): leave --refine out, or give the "
+            "model exported without it."
+        )
 
 
 def choose_network_size(config: NodeConfig, spec: ModelSpec) -> Callable[[Size], Size]:

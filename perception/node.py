@@ -17,6 +17,7 @@ from typing import TypeVar
 from perception.arrivals import Arrivals, Inflow
 from perception.choices import (
     check_mixture,
+    check_refinement,
     check_restart,
     choose_batch,
     choose_mode,
@@ -163,6 +164,7 @@ def build(
         sheds = [choose_shedding(config, policy, live=stream.source.live) for stream in streams]
         engine = opened("loading the model", lambda: _open_engine(config, live=live))
         parts.callback(_close_engine, engine, stop)
+        check_refinement(config, engine.spec)
         serving = Serving(engine, choose_network_size(config, engine.spec), choose_batch(config, engine))
         models = Models(serving)
         bound = open_publisher(config, keys, streams, engine, policy, interrupt)

@@ -74,6 +74,7 @@ FLAGS = {
     "batch": ("N", "several cameras: frames in one run of the network (default: all on a GPU, one on a CPU)"),
     "on_engine_failure": ("exit|restart", "cameras: end when the engine fails, or begin anew (default: exit)"),
     "size": ("WxH|PIXELS", "size of the network's input, or its pixel budget (default: the model's)"),
+    "refine": ("crf|crf-reference", "labels follow the edges of the picture: a dense CRF, the fast one or pydensecrf2"),
     "min_object_area": ("PIXELS", "smaller things are no objects; on a map of 1024x512 (default: 64)"),
     "metrics": ("HOST:PORT", "serve /metrics for Prometheus, /healthz and /readyz there"),
     "log_format": ("text|json", "what is said on stderr: for people, or one JSON object a line (default: text)"),
@@ -100,6 +101,12 @@ def add_settings(parser: Any) -> None:
     """Add a flag for every setting but the source."""
     for name, (metavar, text) in FLAGS.items():
         parser.add_argument(flag_of(name), dest=name, metavar=metavar, help=text)
+    parser.add_argument(
+        "--smooth",
+        action="store_const",
+        const="true",
+        help="carry labels from frame to frame, so that they flicker less",
+    )
     parser.add_argument(
         "--insecure", action="store_const", const="true", help="publish beyond this machine, to anybody, unencrypted"
     )

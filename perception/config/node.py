@@ -10,6 +10,7 @@ from perception.config.camera import CAMERA_RULES, CameraConfig, check_fields
 from perception.config.rules import LARGEST_SIDE, Rule, number, one_of, size, switch, text, whole
 from perception.engines.mode import DEVICES, MODES, Device, Mode
 from perception.errors import ConfigError
+from perception.refinement.settings import REFINEMENTS, Refinement
 from perception.sources.source import Pace
 from perception.types import Size
 
@@ -46,6 +47,8 @@ RULES: Mapping[str, Rule] = {
     "batch": whole(1, MOST_CAMERAS, optional=True),
     "on_engine_failure": one_of(*ON_ENGINE_FAILURE),
     "size": size(),
+    "refine": one_of(*REFINEMENTS, optional=True),
+    "smooth": switch(),
     "min_object_area": whole(1, LARGEST_SIDE**2),
     "metrics": text("HOST:PORT", r"[^\s/]+:\d{1,5}", optional=True),
     "log_format": one_of(*LOG_FORMATS),
@@ -85,6 +88,8 @@ class NodeConfig(CameraConfig):
     batch: int | None = None  # frames of one set in one run of the network; None: all on a GPU, one on a CPU
     on_engine_failure: OnEngineFailure = "exit"  # end the process, or begin anew: for cameras
     size: Size | int | None = None  # (w, h) of the network's input, or its pixel budget; None: the model's own
+    refine: Refinement | None = None  # labels that follow the edges of the picture
+    smooth: bool = False  # labels that do not flicker from one frame to the next
     min_object_area: int = 64  # pixels of a map of 1024x512, scaled to the map at hand; smaller things are no objects
 
     metrics: str | None = None  # where /metrics, /healthz and /readyz are served

@@ -10,6 +10,8 @@ from perception.config import NodeConfig
 from perception.pipeline import Stage
 from perception.stages.digest import digests
 from perception.stages.objects import objects
+from perception.stages.refine import refined
+from perception.stages.smooth import smoothed
 from perception.stages.void import void
 from perception.stream import Stream
 from perception.types import Scene
@@ -27,6 +29,10 @@ def judged(
     ``classes`` gives the class table of a scene's model by its number.
     """
     stages: list[Stage] = []
+    if config.refine is not None:
+        stages.append(refined(config.refine, classes))
+    if config.smooth:
+        stages.append(smoothed())
     masks = {stream.name: stream.mask for stream in streams if stream.mask}
     if masks:
         stages.append(void(masks))

@@ -87,7 +87,8 @@ def segment_sets(
 
 def _segmentation(outputs: Outputs, position: int) -> Segmentation:
     """What a batch's outputs say about one of its frames."""
-    rest = {name: outputs[name][position] for name in ("confidence", "ids", "id_scores") if name in outputs}
+    optional = ("confidence", "ids", "id_scores", "probabilities")
+    rest = {name: outputs[name][position] for name in optional if name in outputs}
     return Segmentation(outputs["labels"][position], **rest)
 
 
