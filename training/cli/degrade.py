@@ -17,8 +17,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "degrade",
         help="write a data set with its frames spoilt",
-        description="Write frames spoilt by a documented model (docs/enhancement.md) as PNG, with their labels and in the "
-        "folder layout of the data set, so that OUT is a data set of the same kind.",
+        description="Write frames spoilt by a documented model (docs/enhancement.md) as PNG, with their labels and in "
+        "the folder layout of the data set, so that OUT is a data set of the same kind.",
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write; must not exist")
     parser.add_argument("--data", required=True, metavar="KIND:DIR[:SPLIT]", help="the frames")
@@ -42,6 +42,9 @@ def run(args: argparse.Namespace) -> int:
     from training.data.degrade import degradation
 
     kind = degradation(args.by)
+    low, high = kind.possible
+    if args.strength is not None and not low <= args.strength <= high:
+        raise ConfigError(f"The strength of {args.by} must lie in {low:g}..{high:g}, got {args.strength:g}.")
     root = Path(args.data.split(":")[1])
     pairs = open_dataset(args.data, labelled=False)
     if any(pair.frame is not None for pair in pairs):

@@ -36,6 +36,7 @@ class Degradation:
     spoil: Callable[[Image, float, Random], Image]
     strength: float
     learnt: tuple[float, float]  # uniform, in the logarithm where ``logarithmic``
+    possible: tuple[float, float]
     logarithmic: bool = False
 
     def draw(self, random: Random) -> float:
@@ -87,12 +88,12 @@ def _rained_on(image: Image, _strength: float, random: Random) -> Image:
 
 
 KINDS: dict[Kind, Degradation] = {
-    "gaussian": Degradation(gaussian, 25.0, (2.0, 40.0)),  # standard deviation, grey levels
-    "shot": Degradation(shot, 60.0, (20.0, 2000.0), logarithmic=True),  # electrons of white
-    "jpeg": Degradation(_compressed, 15.0, (8.0, 60.0)),  # quality
-    "rain": Degradation(_rained_on, 1.0, (1.0, 1.0)),  # streaks and veil as weather.rain draws them
-    "lowlight": Degradation(lowlight, 0.02, (0.01, 0.15), logarithmic=True),  # share of the daylight
-    "blur": Degradation(blur_by_shrinking, 2.0, (2.0, 2.0)),  # factor, down and up again
+    "gaussian": Degradation(gaussian, 25.0, (2.0, 40.0), (0.0, 255.0)),  # standard deviation, grey levels
+    "shot": Degradation(shot, 60.0, (20.0, 2000.0), (1.0, 1e6), logarithmic=True),  # electrons of white
+    "jpeg": Degradation(_compressed, 15.0, (8.0, 60.0), (1.0, 100.0)),  # quality
+    "rain": Degradation(_rained_on, 1.0, (1.0, 1.0), (1.0, 1.0)),  # streaks and veil as weather.rain draws them
+    "lowlight": Degradation(lowlight, 0.02, (0.01, 0.15), (1e-4, 1.0), logarithmic=True),  # share of the daylight
+    "blur": Degradation(blur_by_shrinking, 2.0, (2.0, 2.0), (1.0, 64.0)),  # factor, down and up again
 }
 
 
