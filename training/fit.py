@@ -23,10 +23,11 @@ from perception.terminal import StatusLine
 from training.album import Album
 from training.data.borders import BorderTerm
 from training.data.loader import Loader
-from training.data.samples import Mixture, Sampler
+from training.data.samples import Drawing, Mixture, Sampler
 from training.data.statistics import class_weights, count_classes
 from training.devices import loss_share, on_devices
 from training.distillation import Student
+from training.head_training import build_trainee, instance_sampler
 from training.losses import SegmentationLoss
 from training.models.network import build_network, load_encoder
 from training.models.saved import load_model
@@ -65,9 +66,12 @@ def fit(
     with on_devices(config.devices):
         keras.utils.set_random_seed(config.seed)
         with precision(config.precision):
-            model = _build(config, mixture, line.note if first_epoch == 0 else lambda _text: None)
+            tell = line.note if first_epoch == 0 else lambda _text: None
+            model = _build(config, mixture, tell) if config.head == "none" else build_trainee(config, tell)
         with precision("float32"):  # what is scored and exported; bf16 is for the training steps alone
-            averaged = build_network(config.network, width=config.width, encoder=config.encoder)
+            averaged = build_network(
+                config.network, width=config.width, encoder=config.encoder, head=config.head_or_none
+            )
         log = TensorBoardLog(config.out / "tensorboard", first_epoch) if config.tensorboard else None
         folder.claim(first_epoch, note_of_start(first_epoch))
         if first_epoch:
@@ -89,14 +93,20 @@ def fit(
             illustrate=(album or Album(config.out, [])).draw,
             log=log,
         )
-        border = BorderTerm(config.border, config.border_sigma) if config.border else None
-        sampler = Sampler(mixture, config.crop, config.batch, config.seed, border)
+        sampler = _sampler(config, mixture)
         try:
             with Loader(sampler, config.steps, workers=config.workers, first_epoch=first_epoch) as loader:
                 train(model, loader, [progress, saver], first_epoch, config.epochs)
         finally:
             line.clear()
         return saver.finish()
+
+
+def _sampler(config: FitConfig, mixture: Mixture) -> Drawing:
+    if config.head != "none":
+        return instance_sampler(config, mixture)
+    border = BorderTerm(config.border, config.border_sigma) if config.border else None
+    return Sampler(mixture, config.crop, config.batch, config.seed, border)
 
 
 def _build(config: FitConfig, mixture: Mixture, tell: Callable[[str], None]) -> keras.Model:

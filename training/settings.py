@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from perception.config.rules import Rule, checked, number, one_of, switch, text, whole
 from perception.errors import ConfigError
 from perception.types import Size
-from training.models.names import Network
+from training.models.names import Head, Network
 
 Width = Literal["small", "medium", "large"]
 Precision = Literal["float32", "mixed_bfloat16"]
@@ -76,6 +76,7 @@ RULES: Mapping[str, Rule] = {
     "encoder": text("the name of an encoder, such as lite0", r"\w+"),
     "encoder_weights": _path("a file of pretrained weights"),
     "initial_weights": _path("a .keras model"),
+    "head": one_of("none", *get_args(Head)),
     "epochs": whole(1, 10**6),
     "steps": whole(1, 10**7),
     "batch": whole(1, 4096),
@@ -120,6 +121,7 @@ class FitConfig:
     encoder: str = "lite0"  # of the network "light"
     encoder_weights: Path | None = None  # ImageNet weights; None trains from scratch
     initial_weights: Path | None = None  # a .keras model to start from instead
+    head: Literal["none"] | Head = "none"  # what tells objects apart: it alone learns, on the trunk of initial_weights
     epochs: int = 100
     steps: int = 50  # batches an epoch
     batch: int = 8
@@ -155,6 +157,16 @@ class FitConfig:
             raise ConfigError("One of cross_entropy, dice and lovasz must be above 0: there is nothing to learn from.")
         if self.encoder_weights is not None and self.initial_weights is not None:
             raise ConfigError("Give encoder_weights or initial_weights, not both: a run starts from one of them.")
+
+        if self.head != "none" and self.network != "light":
+            raise ConfigError(f"The head {self.head!r} stands on the network light; {self.network} takes none.")
+        if self.head != "none" and self.initial_weights is None:
+            raise ConfigError(f"The head {self.head!r} needs initial_weights: a trained model, which stays as it is.")
+
+    @property
+    def head_or_none(self) -> Head | None:
+        """The head as networks are built with it."""
+        return None if self.head == "none" else self.head
 
     def to_json(self) -> dict[str, Any]:
         """What determines the result, as plain values; data sets stand for themselves (``Mixture.to_json``)."""

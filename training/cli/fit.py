@@ -26,6 +26,10 @@ FLAGS = {
     "encoder": ("NAME", "lite0, lite1 or lite2, of the network light (default: lite0)"),
     "encoder_weights": ("FILE", "ImageNet weights of the encoder; without them it starts from noise"),
     "initial_weights": ("MODEL.keras", "a model to start from instead; for an FCN also a coarser one's"),
+    "head": (
+        "centre|boundary",
+        "train this alone, which tells objects apart, on the frozen initial_weights",
+    ),
     "epochs": ("N", "epochs, each followed by a line of metrics (default: 100)"),
     "steps": ("N", "batches an epoch (default: 50)"),
     "batch": ("N", "images a batch (default: 8)"),
@@ -78,18 +82,27 @@ def run(args: argparse.Namespace) -> int:
     flags = {name: given for name in RULES if (given := getattr(args, name)) is not None}
     config = load_settings(flags, file=args.recipe)
     from training.data.datasets import open_dataset
+    from training.data.instances import require_instances
     from training.data.mixture import open_mixture
 
     mixture = open_mixture(config.data)
     held_out = {score_name(text): open_dataset(text) for text in config.score}
+    if config.head != "none":
+        for name, pairs in [*zip(config.data, mixture.parts), *held_out.items()]:
+            require_instances(name, pairs)
     load_keras()
     from training.album import Album
     from training.evaluate import SCORE_PIXELS, evaluate, keras_predictor
     from training.fit import fit
+    from training.objects import keras_finder, score_objects
 
     def score(model: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, pairs in held_out.items():
+            if config.head != "none":
+                figures = score_objects(keras_finder(model, SCORE_PIXELS[pairs[0].kind]), pairs)
+                found |= {f"{name} {figure}": value for figure, value in figures.items()}
+                continue
             result = evaluate(keras_predictor(model, SCORE_PIXELS[pairs[0].kind]), pairs).to_json()
             found |= {f"{name} mIoU": result["mean_iou"], f"{name} IoU": result["iou"]}
         return found

@@ -8,6 +8,7 @@ CamVid has none. Rendered streets know theirs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def instance_path(pair: Pair) -> Path:
     )
 
 
-def require_instances(name: str, pairs: list[Pair]) -> None:
+def require_instances(name: str, pairs: Sequence[Pair]) -> None:
     """Raise ConfigError unless every pair of the data set ``name`` has an instance map."""
     missing = [pair for pair in pairs if pair.frame is None and not instance_path(pair).exists()]
     if missing:

@@ -11,11 +11,15 @@ import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
+from typing import Any
 
 import keras
+import numpy.typing as npt
 
 from perception.errors import RoadcastError
-from training.data.samples import Batch, Drawing, Images, Labels, draw_in_worker, start_worker
+from training.data.samples import Batch, Drawing, Images, draw_in_worker, start_worker
+
+Targets = npt.NDArray[Any]
 
 
 class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
@@ -47,7 +51,7 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         """From now on, index 0 is the first batch of this epoch, counted from 0."""
         self._epoch = epoch
 
-    def __getitem__(self, index: int) -> tuple[Images, tuple[Labels, Labels]]:
+    def __getitem__(self, index: int) -> tuple[Images, tuple[Targets, Targets]]:
         """Batch ``index`` of the current epoch. Raises RoadcastError if it cannot be drawn."""
         position = self._epoch * self._steps + index
         try:

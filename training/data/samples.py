@@ -27,7 +27,7 @@ from training.data.paste import Cutout, find_cutouts, paste_objects
 
 Images = npt.NDArray[np.uint8]  # (B, H, W, 3) BGR
 Labels = npt.NDArray[np.uint8]  # (B, H, W) training label values, or (B, H, W, 2) with border weights
-Batch = tuple[Images, Labels]
+Batch = tuple[Images, npt.NDArray[Any]]  # what is to be learnt of the images: labels, or a head's targets
 
 CACHE_BYTES = 1 << 30  # decoded files that one process keeps; CamVid and KITTI fit, Cityscapes does not
 
@@ -45,6 +45,11 @@ class Mixture:
             raise ConfigError("A mixture needs at least one data set, and a weight and a rule for each.")
         if min(self.weights) <= 0:
             raise ConfigError(f"Data set weights must be positive, got {self.weights}.")
+
+    def draw_parts(self, count: int, random: np.random.Generator) -> list[tuple[tuple[Pair, ...], Augmentation]]:
+        """``count`` data sets, each with its rule, as often as the weights say."""
+        shares = np.asarray(self.weights) / sum(self.weights)
+        return [(self.parts[part], self.rules[part]) for part in random.choice(len(shares), count, p=shares)]
 
     def to_json(self) -> list[dict[str, Any]]:
         """What identifies each part: kind, file names, weight and rule. Folders may move, so they do not count."""
@@ -76,13 +81,11 @@ class Sampler:
     _cache: dict[Pair, tuple[Image, LabelMap]] = field(default_factory=dict, compare=False, repr=False)
     _cutouts: dict[Pair, list[Cutout]] = field(default_factory=dict, compare=False, repr=False)
 
-    def draw(self, epoch: int, index: int) -> Batch:
+    def draw(self, epoch: int, index: int) -> tuple[Images, Labels]:
         """One batch; decoded files are kept in memory as far as ``CACHE_BYTES`` go."""
         random = np.random.default_rng([self.seed, epoch, index])
-        shares = np.asarray(self.mixture.weights) / sum(self.mixture.weights)
         samples = []
-        for part in random.choice(len(shares), self.batch, p=shares):
-            pairs, rule = self.mixture.parts[part], self.mixture.rules[part]
+        for pairs, rule in self.mixture.draw_parts(self.batch, random):
             image, labels = self._read(pairs[int(random.integers(len(pairs)))])
             if random.random() < rule.paste:
                 image, labels = self._paste(image, labels, pairs[int(random.integers(len(pairs)))], random)

@@ -15,7 +15,11 @@ from keras import layers
 
 from training.data.taxonomy import CLASSES
 from training.models.blocks import conv_relu, score
+from training.models.boundary_head import boundary_head
+from training.models.centre_head import centre_head
 from training.models.efficientnet_lite import efficientnet_lite
+from training.models.instance_decoder import Trunk
+from training.models.names import Head
 from training.settings import Width
 
 Tensor = Any
@@ -32,26 +36,36 @@ class LightUNetWidths:
 SMALL = LightUNetWidths(96, (80, 48, 32, 16))
 MEDIUM = LightUNetWidths(128, (96, 64, 48, 24))
 LARGE = LightUNetWidths(160, (128, 96, 64, 32))
+_STRIDES = (16, 8, 4, 2)
 WIDTHS: dict[Width, LightUNetWidths] = {"small": SMALL, "medium": MEDIUM, "large": LARGE}
 
 
 def light_unet(
-    widths: LightUNetWidths = MEDIUM, encoder: str = "lite0", *, classes: int = CLASSES, auxiliary: bool = False
+    widths: LightUNetWidths = MEDIUM,
+    encoder: str = "lite0",
+    *,
+    classes: int = CLASSES,
+    auxiliary: bool = False,
+    head: Head | None = None,
 ) -> keras.Model:
     """BGR frames (B, H, W, 3) u8, sides in multiples of 32, to logits (B, H/2, W/2, classes) f32.
 
-    With ``auxiliary`` there is a second output, logits at stride 8, for a loss during training.
+    With ``auxiliary`` there is a second output, logits at stride 8, for a loss during training. With ``head`` there
+    are its outputs, called as in ``training.models.centre_head`` or ``boundary_head``, after the logits.
     """
     frame = keras.Input((None, None, 3), dtype="uint8", name="frame")
     *skips, x = efficientnet_lite(frame, encoder)
     x = _context(x, widths.context)
-    auxiliary_logits = None
-    for skip, channels, stride in zip(reversed(skips), widths.decoder, (16, 8, 4, 2)):
-        x = _up(x, skip, channels, f"decoder{stride}")
-        if stride == 8 and auxiliary:
-            auxiliary_logits = score(x, classes, "auxiliary")
-    logits = score(x, classes, "logits")
-    return keras.Model(frame, [logits, auxiliary_logits] if auxiliary else logits, name="light_unet")
+    context, decoded = x, {}
+    for skip, channels, stride in zip(reversed(skips), widths.decoder, _STRIDES):
+        x = decoded[stride] = _up(x, skip, channels, f"decoder{stride}")
+    outputs = [score(x, classes, "logits")]
+    if auxiliary:
+        outputs.append(score(decoded[8], classes, "auxiliary"))
+    if head is not None:
+        trunk = Trunk(dict(zip(reversed(_STRIDES), skips)), context, decoded)
+        outputs += (centre_head(trunk) if head == "centre" else boundary_head(trunk)).values()
+    return keras.Model(frame, outputs if len(outputs) > 1 else outputs[0], name="light_unet")
 
 
 def _context(x: Tensor, channels: int) -> Tensor:

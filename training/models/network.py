@@ -14,7 +14,7 @@ from training.models.dilated import dilated
 from training.models.efficientnet_lite import load_imagenet
 from training.models.fcn import fcn
 from training.models.light_unet import WIDTHS, light_unet
-from training.models.names import Network
+from training.models.names import Head, Network
 from training.models.segnet import segnet
 from training.models.unet import unet
 from training.settings import Width
@@ -27,7 +27,13 @@ _UNETS = {"small": 16, "medium": 32, "large": 64}
 
 
 def build_network(
-    name: Network, *, width: Width = "large", encoder: str = "lite0", classes: int = CLASSES, auxiliary: bool = False
+    name: Network,
+    *,
+    width: Width = "large",
+    encoder: str = "lite0",
+    classes: int = CLASSES,
+    auxiliary: bool = False,
+    head: Head | None = None,
 ) -> keras.Model:
     """BGR frames (B, H, W, 3) u8, sides in multiples of 32, to logits (B, h, w, classes) f32.
 
@@ -35,29 +41,31 @@ def build_network(
     networks are then without batch normalisation, made to start from pretrained convolutions; small and medium
     have it, made to train from scratch. ``encoder`` is a variant of EfficientNet-Lite and matters to ``light`` alone.
     With ``auxiliary`` there is a second output, coarser logits for a loss during training; a model without it has
-    the same layers and names but for that output's.
+    the same layers and names but for that output's. ``head`` adds what tells objects apart to ``light``.
 
     Raises:
-        ModelError: there is no such network, width or encoder.
+        ModelError: there is no such network, width or encoder, or the network takes no head.
     """
+    if head is not None and name != "light":
+        raise ModelError(f"The head {head!r} stands on the network light; {name} takes none.")
     if width not in WIDTHS:
         raise ModelError(f"There is no width {width!r}; there are {', '.join(WIDTHS)}.")
-    trunk, head, norm = _TRUNKS[width], _HEADS[width], width != "large"
+    trunk, hidden, norm = _TRUNKS[width], _HEADS[width], width != "large"
     match name:
         case "light":
-            return light_unet(WIDTHS[width], encoder, classes=classes, auxiliary=auxiliary)
+            return light_unet(WIDTHS[width], encoder, classes=classes, auxiliary=auxiliary, head=head)
         case "fcn32s":
-            return fcn(32, channels=trunk, head=head, norm=norm, classes=classes, auxiliary=auxiliary)
+            return fcn(32, channels=trunk, head=hidden, norm=norm, classes=classes, auxiliary=auxiliary)
         case "fcn16s":
-            return fcn(16, channels=trunk, head=head, norm=norm, classes=classes, auxiliary=auxiliary)
+            return fcn(16, channels=trunk, head=hidden, norm=norm, classes=classes, auxiliary=auxiliary)
         case "fcn8s":
-            return fcn(8, channels=trunk, head=head, norm=norm, classes=classes, auxiliary=auxiliary)
+            return fcn(8, channels=trunk, head=hidden, norm=norm, classes=classes, auxiliary=auxiliary)
         case "unet":
             return unet(_UNETS[width], classes=classes, auxiliary=auxiliary)
         case "segnet":
             return segnet(trunk, classes=classes, auxiliary=auxiliary)
         case "dilated":
-            return dilated(trunk, head=head // 4, norm=norm, classes=classes, auxiliary=auxiliary)
+            return dilated(trunk, head=hidden // 4, norm=norm, classes=classes, auxiliary=auxiliary)
         case _:
             raise ModelError(f"There is no network {name!r}; there are {', '.join(get_args(Network))}.")
 

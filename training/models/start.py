@@ -13,6 +13,7 @@ from training.models.saved import load_model
 
 # The one kind of layer that may stay behind: the last up-sampling of an FCN, whose size is the stride's.
 _LEFT_BEHIND = "up_from"
+_FEW = 6  # new layers that are named one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class Start:
 
     def __str__(self) -> str:
         text = f"start from {self.path}: {len(self.copied)} layers copied ({self.copied[0]} .. {self.copied[-1]})"
-        text += f"; new: {', '.join(self.new)}" if self.new else ""
+        few = len(self.new) <= _FEW
+        text += f"; new: {', '.join(self.new) if few else f'{len(self.new)} layers'}" if self.new else ""
         return text + (f"; left behind: {', '.join(self.left)}" if self.left else "")
 
 
@@ -52,7 +54,7 @@ def start_from(model: keras.Model, path: Path) -> Start:
         except (KeyError, ValueError):
             raise ModelError(
                 f"{path} cannot start this run: its layer {layer.name!r} does not fit. Give the network, the width and "
-                "the encoder that it was trained with, or for an FCN a finer one."
+                "the encoder that it was trained with, and its head if it has one, or for an FCN a finer one."
             ) from None
         copied.append(layer.name)
     if not copied:

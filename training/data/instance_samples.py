@@ -1,0 +1,65 @@
+"""Batches for a head that tells objects apart, each determined by (seed, epoch, index).
+
+This module is what a loader's worker process imports: numpy and OpenCV, no Keras.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from perception.types import Image, LabelMap, Size
+from training.data.augment import draw_view, relight
+from training.data.centres import UNKNOWN, Ids
+from training.data.datasets import Pair, read_pair
+from training.data.instances import read_instances, uncounted
+from training.data.samples import CACHE_BYTES, Images, Mixture
+
+Targets = npt.NDArray[np.float32]  # (B, h, w, C)
+
+
+class Targeting(Protocol):
+    """What makes a head's targets of a crop."""
+
+    def of(self, ids: Ids) -> npt.NDArray[np.float32]:
+        """(h, w, C) from the instance map (H, W) at half the crop's size."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSampler:
+    """Draws batch ``index`` of epoch ``epoch``: the same one whoever asks, in whatever process.
+
+    Data sets, crops and light are those of ``Sampler``; nothing is pasted, for a paste has no instance map.
+    """
+
+    mixture: Mixture
+    size: Size  # (w, h) of the crops
+    batch: int
+    seed: int
+    targets: Targeting
+    _cache: dict[Pair, tuple[Image, LabelMap, Ids]] = field(default_factory=dict, compare=False, repr=False)
+
+    def draw(self, epoch: int, index: int) -> tuple[Images, Targets]:
+        """Frames (B, H, W, 3) u8 BGR and their targets. Raises SourceError where a file cannot be read."""
+        random = np.random.default_rng([self.seed, epoch, index])
+        images, targets = [], []
+        for pairs, rule in self.mixture.draw_parts(self.batch, random):
+            image, labels, ids = self._read(pairs[int(random.integers(len(pairs)))])
+            view = draw_view(labels, self.size, rule, random)
+            images.append(relight(view.of_image(image), view, rule, random))
+            targets.append(self.targets.of(view.of_map(ids, UNKNOWN)))
+        return np.stack(images), np.stack(targets)
+
+    def _read(self, pair: Pair) -> tuple[Image, LabelMap, Ids]:
+        if pair in self._cache:
+            return self._cache[pair]
+        image, labels = read_pair(pair)
+        instances = read_instances(pair)
+        found = image, labels, np.where(uncounted(labels, instances), UNKNOWN, instances).astype(np.uint16)
+        if sum(a.nbytes for kept in self._cache.values() for a in kept) + sum(a.nbytes for a in found) <= CACHE_BYTES:
+            self._cache[pair] = found
+        return found

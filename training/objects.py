@@ -1,0 +1,101 @@
+"""What a Keras model with a head finds in a frame: objects as the node makes them of the same outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from perception.classes import CITYSCAPES
+from perception.geometry import fit_size
+from perception.stages.centres import group_by_centres
+from perception.stages.prepare import prepare
+from perception.types import Image, LabelMap
+from training.data.datasets import Pair
+from training.evaluate_objects import enlarge, read_truth
+from training.metrics import InstanceTally
+
+CAR = 13
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The objects of one frame, N of them, at the size of the labels."""
+
+    labels: LabelMap  # (h, w) u8 train ids
+    ids: npt.NDArray[np.int32]  # (h, w) 0 = none, else 1..N
+    class_ids: npt.NDArray[np.uint8]  # (N,)
+    scores: npt.NDArray[np.float64]  # (N,) mean confidence over the object times the score of its centre
+    maps: Mapping[str, npt.NDArray[np.float32]]  # the head's outputs, (h', w', C) each
+
+
+Finder = Callable[[Image], Found]
+
+
+def keras_finder(model: keras.Model, pixels: int) -> Finder:
+    """Find objects with a model that has a centre head, frames being brought to ``pixels`` as the node does."""
+
+    def find(image: Image) -> Found:
+        height, width = image.shape[:2]
+        frame = prepare(image, fit_size((width, height), pixels))
+        answers = dict(zip(model.output_names, model.predict_on_batch(frame[None])))
+        maps = {name: np.asarray(answer, np.float32)[0] for name, answer in answers.items()}
+        logits = maps.pop("logits")
+        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        grouped = group_by_centres(
+            logits.argmax(axis=-1).astype(np.uint8),
+            np.round(255 / exponentials.sum(axis=-1)).astype(np.uint8),
+            maps["centres"][..., 0],
+            np.ascontiguousarray(maps["offsets"].transpose(2, 0, 1)),
+            CITYSCAPES.thing_ids(),
+        )
+        assert grouped.confidence is not None  # it was given
+        kept, ids = np.unique(grouped.ids, return_inverse=True)
+        ids = ids.reshape(grouped.ids.shape) + (0 if kept[0] == 0 else 1)
+        kept = kept[kept > 0]
+        area = np.bincount(ids.ravel(), minlength=len(kept) + 1)[1:]
+        sure = np.bincount(ids.ravel(), weights=grouped.confidence.ravel(), minlength=len(kept) + 1)[1:]
+        class_ids = np.zeros(len(kept) + 1, np.uint8)
+        class_ids[ids] = grouped.labels
+        scores = sure / np.maximum(area, 1) / 255 * grouped.id_scores[kept - 1]
+        return Found(grouped.labels, ids.astype(np.int32), class_ids[1:], scores, maps)
+
+    return find
+
+
+def score_objects(find: Finder, pairs: Sequence[Pair], *, min_area: int = 100) -> dict[str, Any]:
+    """AP over all classes, of cars, and the share of touching pairs that are told apart.
+
+    Raises:
+        ConfigError: the data set does not tell objects apart.
+        SourceError: an image or its truth cannot be read.
+    """
+    tally = InstanceTally(min_area)
+    for pair in pairs:
+        image, truth = read_truth(pair)
+        found = find(image)
+        tally.add(truth, enlarge(found.ids, truth.labels.shape), found.class_ids, found.scores)
+    score = tally.score()
+    car, car50 = score.of(CAR)
+    named = {
+        "AP": score.mean(),
+        "AP50": score.mean(score.ap[:, :1]),
+        "car AP": car,
+        "car AP50": car50,
+        "pairs": score.touching.share,
+    }
+    return {name: round(value, 4) for name, value in named.items() if np.isfinite(value)}
+
+
+def colour_of_ways(offsets: npt.NDArray[np.float32]) -> Image:
+    """(h, w, 2) offsets as (h, w, 3) u8 BGR: the hue is where to, the saturation how far, up to 32 cells."""
+    angle = np.arctan2(offsets[..., 0], offsets[..., 1])
+    hue = np.round((angle + np.pi) / (2 * np.pi) * 179).astype(np.uint8)
+    saturation = np.round(np.clip(np.hypot(*np.moveaxis(offsets, -1, 0)) / 32, 0, 1) ** 0.5 * 255).astype(np.uint8)
+    hsv = np.dstack([hue, saturation, np.full_like(hue, 255)])
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR), np.uint8)
