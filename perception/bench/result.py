@@ -61,6 +61,8 @@ def read(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise RequestError(f"There is no {str(path)!r}. Give a file that 'roadcast bench --out' wrote.") from None
+    except IsADirectoryError:
+        raise RequestError(f"{str(path)!r} is a folder. Give a file that 'roadcast bench --out' wrote.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"Cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}.") from None
     try:

@@ -23,6 +23,8 @@ EPILOG = """\
 In every round, in turn: bare decoding, the bare engine, a plain serial loop, the node with its subscriber in another
 process, and the node with recorded answers in place of its network. The other settings of a node (mode, threads,
 device ...) are taken from the environment (ROADCAST_THREADS=1) or the file that ROADCAST_CONFIG names.
+With --batch only the network is measured: the engine alone, one batch at a time (on a GPU by its own clock, else by
+the wall's), and with all its slots in use; the floor follows from operations, bytes and the peak rates.
 Without --rate the node is given frames as fast as it takes them. With it they are due at that rate, whether or not the
 node is ready: latency counts from when a frame was due, and what nobody could take is dropped and counted.
 'roadcast bench compare A.json B.json' compares two results; a file called 'compare' is given as './compare'.
@@ -49,10 +51,21 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--frames", metavar="N", help="frames to count in a round, 30 or more (default: 300, or what the file has)"
     )
-    parser.add_argument("--rounds", metavar="N", default=str(ROUNDS), help=f"how often (default: {ROUNDS})")
+    parser.add_argument(
+        "--rounds", metavar="N", default=str(ROUNDS), help=f"how often (default: {ROUNDS}; compare needs three)"
+    )
     parser.add_argument("--engine", metavar="NAME", help="as for 'roadcast run' (default: auto)")
     parser.add_argument("--model", metavar="FILE", help="ONNX model (default: the one that comes with roadcast)")
     parser.add_argument("--size", metavar="WxH|PIXELS", help="size of the network's input (default: the model's)")
+    parser.add_argument(
+        "--batch",
+        metavar="N[,N...]",
+        help="measure the network alone in batches of so many frames, at each of the sizes in --size (WxH,WxH...)",
+    )
+    parser.add_argument("--seconds", metavar="S", type=float, default=3.0, help="with --batch: for each figure (3)")
+    parser.add_argument(
+        "--peak", metavar="TFLOPS,GBPS", help="with --batch: peak rates of the device, where they are not known"
+    )
     parser.add_argument("-o", "--out", metavar="FILE.json", help="keep the whole result, for compare")
     parser.add_argument("--json", action="store_true", help="print the whole result instead of a table")
     parser.set_defaults(run=run)
@@ -82,6 +95,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         RoadcastError: something cannot be measured as asked, or failed.
     """
+    if args.batch is not None:
+        from perception.cli.bench_networks import run_networks
+
+        return run_networks(args)
+    if args.peak is not None:
+        raise ConfigError("--peak goes with --batch.")
     from perception.bench.bench import LEAST_FRAMES, Wish, bench
     from perception.bench.result import to_text, write
     from perception.bench.table import table
