@@ -69,7 +69,7 @@ def keras_restorer(model: keras.Model) -> Restorer:
         step = side or _MULTIPLE
         padded = cv2.copyMakeBorder(image, 0, -height % step, 0, -width % step, cv2.BORDER_REPLICATE)
         batch = _tiles(np.asarray(padded), side) if side else np.asarray(padded)[None]
-        values = np.asarray(keras.ops.convert_to_numpy(model.predict_on_batch(batch)), np.float32)
+        values = np.asarray(keras.ops.convert_to_numpy(model(batch, training=False)), np.float32)
         whole = _joined(values, padded.shape[1] // side) if side else values[0]
         return rounded(whole[: factor * height, : factor * width])
 
