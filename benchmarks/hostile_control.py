@@ -22,7 +22,7 @@ from perception.run import run
 
 SOURCE = "synth://street?seed=1&size=64x64&fps=25"
 COMMANDS = ("status", "pause", "resume", "reload", "seek", "dance", "", 7)
-VALUES = (
+VALUES: tuple[object, ...] = (
     None,
     True,
     -1,

@@ -66,6 +66,7 @@ def check(args: argparse.Namespace) -> int:
 
 def _not_there(config: NodeConfig) -> Iterator[RoadcastError]:
     """What the settings name and this machine does not have. Cameras are not connected to: they may come later."""
+    from perception.control.place import check_control
     from perception.engines.open import check_name
     from perception.stream import open_stream
 
@@ -82,6 +83,10 @@ def _not_there(config: NodeConfig) -> Iterator[RoadcastError]:
             read_enhancement(config.enhance)
         except RoadcastError as problem:
             yield problem
+    try:
+        check_control(config, guarded=config.curve_secret is not None)
+    except RoadcastError as problem:
+        yield problem
     for camera in config.cameras:
         try:
             open_stream(replace(camera, wait_for_camera=True), config).close()

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,11 +23,14 @@ from perception.client import Message, Subscriber
 from perception.client.audit import Audit
 from perception.config import CameraConfig, NodeConfig
 from perception.control.client import ask
+from perception.control.socket import ControlSocket
 from perception.engines.engine import Engine
 from perception.engines.recorded import RecordedEngine
-from perception.errors import ControlError, EndpointError, ModelError, RequestError, Timeout
+from perception.errors import ConfigError, ControlError, EndpointError, ModelError, RequestError, Timeout
 from perception.run import run
 from perception.summary import Summary
+from perception.wire.curve import ServerKeys
+from perception.wire.keys import generate
 
 PATIENCE_S = 60.0
 STREET = "synth://street?seed=1&size=64x64&fps=25"
@@ -359,3 +362,36 @@ def test_where_nobody_says_a_private_folder_holds_the_socket(
 def test_nobody_there_is_a_sentence_in_time() -> None:
     with pytest.raises(Timeout, match="did not answer to 'status' within"):
         ask("tcp://127.0.0.1:9", "status", timeout_s=0.2)
+
+
+def test_a_node_with_keys_asks_for_them_at_its_control_socket_too(
+    tmp_path: Path, shelf: Shelf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("node", "friend", "stranger"):
+        generate(name, tmp_path)
+    secret, allow = f"{tmp_path}/node.key_secret", f"{tmp_path}/friend.key"
+    # Beyond loopback a node needs keys, or --insecure, for control as for the stream; nothing is loaded before that.
+    with pytest.raises(ConfigError, match=r"The control socket: .*other machines"):
+        run(NodeConfig(source=STREET, publish=f"ipc://{tmp_path}/node", control="tcp://0.0.0.0:*"))
+    assert not shelf.made
+    with closing(ControlSocket("tcp://0.0.0.0:*", keys=ServerKeys.load(secret, allow))) as control:
+        port = control.endpoint.rpartition(":")[2]
+        at = ["ctl", "status", "--control", f"tcp://127.0.0.1:{port}", "--curve-server", f"{tmp_path}/node.key"]
+        end = threading.Event()
+
+        def serve() -> None:
+            while not end.is_set():
+                for asked in control.receive():
+                    control.answer(asked, {"pid": 1})
+                time.sleep(0.01)
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(serve)
+            try:
+                assert main([*at, "--curve-secret", f"{tmp_path}/friend.key_secret", "--json"]) == 0
+                assert capsys.readouterr().out == '{"pid": 1}\n'
+                assert main([*at, "--curve-secret", f"{tmp_path}/stranger.key_secret", "--timeout", "2"]) == 3
+                assert "refuses this client's key" in capsys.readouterr().err
+                assert main([*at[:4], "--timeout", "0.5"]) == 3
+            finally:
+                end.set()

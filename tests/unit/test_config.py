@@ -84,7 +84,7 @@ def test_a_wrong_flag_is_named_with_what_it_may_be(flags: dict[str, str], messag
         ("farmes = 3", "there is no setting 'farmes'. Did you mean 'frames'?"),
         (
             "xyzzy = 3",
-            "there is no setting 'xyzzy'. Known are: allow, batch, calibration, camera, curve_secret, device,",
+            "there is no setting 'xyzzy'. Known are: allow, batch, calibration, camera, control, curve_secret,",
         ),
         ("[node]\nframes = 3", "there is no setting 'node'."),
         ('frames = "3"', "frames must be a whole number from 1"),

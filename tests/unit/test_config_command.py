@@ -78,3 +78,18 @@ def test_the_example_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
     example = Path(__file__).parents[2] / "launch" / "cameras.toml"
     assert main(["config", "check", str(example)]) == 0, capsys.readouterr().out
     assert "/dev/video0" in capsys.readouterr().out
+
+
+def test_the_control_endpoint_is_a_setting_like_any_other(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["config", "show", str(file)]) == 0
+    lines = {line.split()[0]: line.split(maxsplit=2)[1:] for line in capsys.readouterr().out.splitlines()}
+    assert lines["control"] == ['"auto"', "default"]
+    file.write_text('source = "rtsp://10.0.0.1/live"\ncontrol = "tcp://0.0.0.0:5601"\n')
+    assert main(["config", "check", str(file)]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("The control socket: 'tcp://0.0.0.0:5601' can be reached from other machines")
+    monkeypatch.setenv("ROADCAST_CONTROL", "none")
+    assert main(["config", "check", str(file)]) == 0
+    assert main(["config", "check", str(file), "--control", "udp://x"]) == 1
