@@ -40,7 +40,7 @@ class CentreSettings:
     threshold: float = 0.1  # probability from which on a local maximum of the heat map is a centre
     apart: int = 1  # cells around a centre in which there is no other
     most: int = 128  # centres a frame, a power of two: the brightest
-    reach: int = 3  # cells; a claim may miss its centre by so much, or by half the offset's length if that is more
+    reach: int = 2  # cells; a claim may miss its centre by so much, or by half the offset's length if that is more
 
     def __post_init__(self) -> None:
         if not 0.001 <= self.threshold < 1 or not 1 <= self.apart <= 3 or not 0 <= self.reach <= 64:

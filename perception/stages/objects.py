@@ -101,17 +101,32 @@ def _with_ids(segmentation: Segmentation, classes: ClassTable) -> _Components:
     is_thing[list(classes.thing_ids())] = 1
     x, y, width, height = cv2.boundingRect(cv2.LUT(segmentation.labels, is_thing))
     part = np.s_[y : y + height, x : x + width]
-    labels, ids = segmentation.labels[part], segmentation.ids[part].copy()
-    most = len(segmentation.id_scores)
+    labels, ids, most = segmentation.labels[part], segmentation.ids[part].copy(), len(segmentation.id_scores)
+    class_ids = _agreed(ids, labels, most, is_thing)
     over = _components(np.where(ids > 0, np.uint8(VOID), labels), classes.thing_ids())
     spare = ids[over.part]
     np.add(over.components, most, out=spare, where=over.components > 0)
     ids[over.part] = spare
-    class_ids = np.concatenate([np.zeros(most + 1, np.uint8), over.class_ids[1:]])
-    runs = _runs(ids)
-    class_ids[runs.component] = labels[runs.y, runs.x0]
+    class_ids = np.concatenate([class_ids, over.class_ids[1:]])
     scores = np.concatenate([np.zeros(1, np.float32), segmentation.id_scores, UNCLAIMED_SCORE * over.scores[1:]])
     return _Components(part, ids, class_ids, scores.astype(np.float32))
+
+
+def _agreed(
+    ids: npt.NDArray[np.int32], labels: LabelMap, most: int, is_thing: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint8]:
+    """(K + 1,) the class of each id: its commonest thing label. Where its label is another one, ``ids`` becomes 0.
+
+    A model's own graph leaves nothing to be done here; what changes labels after it does.
+    """
+    runs = _runs(ids * 256 + labels)
+    run_ids, run_labels = runs.component >> 8, runs.component & 255
+    lengths = (runs.x1 - runs.x0) * is_thing[run_labels]
+    votes = np.bincount(runs.component, weights=lengths, minlength=(most + 1) * 256).reshape(-1, 256)
+    class_ids = votes.argmax(axis=1).astype(np.uint8)
+    if ((run_ids > 0) & ((class_ids[run_ids] != run_labels) | (is_thing[run_labels] == 0))).any():
+        ids[(class_ids[ids] != labels) | (is_thing[labels] == 0)] = 0
+    return class_ids
 
 
 def _components(labels: LabelMap, thing_ids: tuple[int, ...]) -> _Components:

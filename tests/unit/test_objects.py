@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from perception.classes import CITYSCAPES
-from perception.stages.objects import MAX_OBJECTS, objects, separate
+from perception.stages.objects import MAX_OBJECTS, UNCLAIMED_SCORE, objects, separate
 from perception.types import CaptureTime, Frame, Instances, Latency, Scene, Segmentation
 
 ROAD, PERSON, CAR, TRUCK, VOID = 0, 11, 13, 14, 255
@@ -130,6 +130,91 @@ def test_more_objects_than_ids_lose_the_lowest_scores() -> None:
     assert left_out.sum() == instances.truncated
     assert confidence[left_out].max() / 255 <= instances.scores.min() + 1e-6
     assert np.bincount(instances.ids.ravel())[1:].tolist() == instances.areas.tolist()
+
+
+def with_ids(labels: Labels, ids: npt.ArrayLike, scores: list[float], confidence: Labels | None = None) -> Instances:
+    given = np.broadcast_to(np.asarray(ids, np.int32), labels.shape)
+    segmentation = Segmentation(labels, confidence, given, np.array(scores, np.float32))
+    return separate(segmentation, CITYSCAPES, min_area=0)
+
+
+def test_cars_that_touch_are_two_where_the_model_says_so() -> None:
+    labels = np.zeros((6, 10), np.uint8)
+    labels[2:5, 1:9] = CAR
+    ids = np.zeros((6, 10), np.int32)
+    ids[2:5, 1:5], ids[2:5, 5:9] = 3, 1
+    confidence = np.full((6, 10), 204, np.uint8)
+    instances = with_ids(labels, ids, [0.5, 0.0, 1.0], confidence)
+    assert instances.boxes.tolist() == [[1, 2, 5, 5], [5, 2, 9, 5]]
+    assert instances.scores.tolist() == pytest.approx([0.8, 0.4])  # mean confidence times the centre's score
+    assert instances.class_ids.tolist() == [CAR, CAR]
+    assert len(found_in(labels)) == 1
+
+
+def test_an_object_may_lie_in_pieces() -> None:
+    labels = np.zeros((4, 12), np.uint8)
+    labels[1:3, 1:4] = labels[1:3, 8:11] = CAR  # a pole between them
+    instances = with_ids(labels, (labels > 0).astype(np.int32), [0.9])
+    assert instances.boxes.tolist() == [[1, 1, 11, 3]]
+    assert instances.areas.tolist() == [12]
+
+
+def test_what_no_centre_claims_becomes_components_of_a_low_score() -> None:
+    labels = np.zeros((6, 12), np.uint8)
+    labels[1:3, 1:3] = labels[1:3, 5:7] = CAR
+    labels[4:6, 9:12] = PERSON
+    ids = np.zeros((6, 12), np.int32)
+    ids[1:3, 1:3] = 2
+    instances = with_ids(labels, ids, [0.0, 0.9])
+    assert sorted(zip(instances.class_ids.tolist(), instances.scores.tolist())) == [
+        (PERSON, pytest.approx(UNCLAIMED_SCORE)),
+        (CAR, pytest.approx(UNCLAIMED_SCORE)),
+        (CAR, pytest.approx(0.9)),
+    ]
+
+
+def test_labels_changed_after_the_model_leave_the_object() -> None:
+    labels = np.full((4, 8), CAR, np.uint8)
+    labels[:, 6:] = TRUCK
+    labels[0, 0], labels[3, 0] = VOID, ROAD
+    instances = with_ids(labels, 1, [0.9])
+    assert instances.ids is not None
+    assert sorted(zip(instances.class_ids.tolist(), instances.areas.tolist())) == [(CAR, 22), (TRUCK, 8)]
+    for index, class_id in enumerate(instances.class_ids, start=1):
+        assert (labels[instances.ids == index] == class_id).all()
+
+
+def test_ids_on_stuff_are_no_objects() -> None:
+    assert len(with_ids(np.full((4, 4), ROAD, np.uint8), 1, [0.9])) == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(labels=small_maps, data=st.data())
+def test_whatever_the_ids_every_thing_pixel_is_in_one_object_of_its_class(labels: Labels, data: st.DataObject) -> None:
+    ids = data.draw(hnp.arrays(np.int32, labels.shape, elements=st.integers(0, 4)))
+    instances = with_ids(labels, ids, [0.9, 0.5, 0.7, 0.2])
+    assert instances.ids is not None
+    assert ((instances.ids > 0) == np.isin(labels, CITYSCAPES.thing_ids())).all()
+    for index in range(len(instances)):
+        mask = instances.ids == index + 1
+        ys, xs = np.nonzero(mask)
+        assert (labels[mask] == instances.class_ids[index]).all()
+        assert instances.areas[index] == mask.sum() > 0
+        assert instances.boxes[index].tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+        if instances.scores[index] != np.float32(UNCLAIMED_SCORE):
+            assert len(set(ids[mask])) == 1
+    assert (np.diff(instances.scores) <= 0).all()
+
+
+def test_65535_ids_and_more() -> None:
+    labels = np.zeros((600, 600), np.uint8)
+    labels[::2, ::2] = CAR
+    ids = np.zeros(labels.shape, np.int32)
+    ids[::2, ::2] = np.arange(1, 90_001).reshape(300, 300)
+    instances = with_ids(labels, ids, np.linspace(0, 1, 90_000).tolist())
+    assert len(instances) == MAX_OBJECTS
+    assert instances.truncated == 90_000 - MAX_OBJECTS
+    assert instances.scores.min() >= 0.27  # the lowest are those left out
 
 
 def scene_of(labels: Labels | None) -> Scene:

@@ -56,6 +56,11 @@ def add_parser(commands: Any) -> None:
         "--enhance", metavar="NAME|FILE", help="put this before it: denoise, lowlight, superres, or a run's own model"
     )
     parser.add_argument(
+        "--refine",
+        choices=("crf", "probabilities"),
+        help="maps refined by a dense CRF inside the graph, or an output of probabilities for `roadcast run --refine`",
+    )
+    parser.add_argument(
         "--fact", action="append", default=[], metavar="KEY=TEXT", help="a line of the card: data, licence ..."
     )
     parser.add_argument(
@@ -69,7 +74,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--centre-apart", type=int, metavar="CELLS", help="with no other centre around it (default 1)")
     parser.add_argument(
-        "--centre-reach", type=int, metavar="CELLS", help="by which a pixel may miss its centre at least (default 3)"
+        "--centre-reach", type=int, metavar="CELLS", help="by which a pixel may miss its centre at least (default 2)"
     )
     parser.add_argument(
         "--centre-most", type=int, metavar="N", help="centres a frame: 32, 64, 128 or 256 (default 128)"
@@ -109,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     method = None if args.no_objects else method_of(model)
     if method == "centre":
         facts["centres"] = {name: getattr(centres, name) for name in _CENTRES}
-    card = ModelCard(args.id, pixels, precision=args.precision, instances=method, facts=facts)
+    card = ModelCard(args.id, pixels, precision=args.precision, instances=method, refine=args.refine, facts=facts)
     frames = (_network_frame(pair, args.size, pixels) for pair in shown)
     made = args.out if args.enhance is None else args.out.with_name(f"{args.out.name}.part.onnx")
     kept = export_onnx(
