@@ -69,8 +69,8 @@ def _spec(header: OnnxHeader, path: Path) -> ModelSpec:
     if "labels" not in names:
         found = ", ".join(repr(tensor.name) for tensor in header.outputs) or "none"
         raise _Broken(f"it has no output 'labels' (outputs found: {found})")
-    for tensor in outputs:
-        _output(tensor, size)
+    for tensor in outputs:  # behind an enhancement maps divide its image, whose size shows when it runs
+        _output(tensor, None if "image" in names else size)
     if ("ids" in names) != ("id_scores" in names):
         raise _Broken("it has one of the outputs 'ids' and 'id_scores', which belong together")
     return spec_from_card(
