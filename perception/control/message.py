@@ -48,9 +48,7 @@ def pack_request(request: Request) -> bytes:
     """A request as bytes. Raises RequestError where it is larger than a node takes."""
     packed = _pack({"version": VERSION, "id": request.id, "command": request.command, "args": dict(request.args)})
     if len(packed) > MAX_REQUEST_BYTES:
-        raise RequestError(
-            f"The request has {len(packed)} bytes, {MAX_REQUEST_BYTES} are allowed. Shorten the path."
-        )
+        raise RequestError(f"The request has {len(packed)} bytes, {MAX_REQUEST_BYTES} are allowed. Shorten the path.")
     return packed
 
 

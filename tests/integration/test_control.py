@@ -109,7 +109,8 @@ class Running:
 def running(folder: Path, **options: object) -> Iterator[Running]:
     """A node with a control socket, read by an audit; interrupted and judged at the end."""
     publish, control = f"ipc://{folder}/node", f"ipc://{folder}/control"
-    options = {"source": STREET, "control": control, "wait_subscribers": 1, **options}
+    # The reader audits in this process, and on a busy machine it may fall behind; the node shall wait for it.
+    options = {"source": STREET, "control": control, "wait_subscribers": 1, "policy": "wait", **options}
     config = NodeConfig(publish=publish, **options)
     node = Running(config.control, threading.Event())
 
