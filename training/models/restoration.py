@@ -99,7 +99,7 @@ def fcn_picture(channels: tuple[int, int, int, int, int] = _SLIM, *, head: int =
     from the frame itself: what it draws comes through stride 8."""
     network = fcn(8, channels=channels, head=head, norm=channels != vgg16.FULL, dropout=0.0, classes=3)
     values = layers.Rescaling(_CORRECTION, offset=127.5, name="values")(network.outputs[0])
-    return keras.Model(network.inputs, _within(values), name="fcn8s_picture")
+    return keras.Model(network.inputs[0], _within(values), name="fcn8s_picture")
 
 
 def _corrected(frame: Tensor, start: Tensor, x: Tensor, *, factor: int, name: str) -> keras.Model:
