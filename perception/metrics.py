@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections import Counter, deque
+from array import array
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from perception.types import Latency
 WINDOW_S = 5.0  # what the live figures look back on
 WINDOW_FRAMES = 1000
 _BINS_PER_E = 100.0  # bins are 1 % wide
+_BINS = 2800  # up to 1,400 s; what lasts longer is in the last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +35,21 @@ def _quantiles(quantile_ms: Callable[[float], float]) -> Quantiles:
 
 
 class Histogram:
-    """Durations in bins 1 % wide: a run of any length takes the same memory, and quantiles are right within 1 %."""
+    """Durations in bins 1 % wide: a run of any length takes the same memory, and quantiles are right within 1 %.
+
+    All bins are there from the beginning: added one by one, those of a node's sixty histograms look like a leak of
+    several megabytes in its first hour (measured).
+    """
 
     def __init__(self) -> None:
-        self._bins: Counter[int] = Counter()
+        self._bins = array("Q", bytes(8 * _BINS))
         self._largest_ns = 0
         self.total_ns = 0
         self.count = 0
 
     def add(self, duration_ns: int) -> None:
         """Count one duration."""
-        self._bins[int(math.log(max(duration_ns, 1)) * _BINS_PER_E)] += 1
+        self._bins[min(int(math.log(max(duration_ns, 1)) * _BINS_PER_E), _BINS - 1)] += 1
         self._largest_ns = max(self._largest_ns, duration_ns)
         self.total_ns += duration_ns
         self.count += 1
@@ -51,7 +57,9 @@ class Histogram:
     def up_to(self, bounds_ms: Sequence[float]) -> tuple[int, ...]:
         """How many durations did not exceed each of these bounds; right within the width of a bin."""
         found = [0] * len(bounds_ms)
-        for index, count in self._bins.items():
+        for index, count in enumerate(self._bins):
+            if not count:
+                continue
             middle_ms = math.exp((index + 0.5) / _BINS_PER_E) / 1e6
             for at, bound_ms in enumerate(bounds_ms):
                 found[at] += count * (middle_ms <= bound_ms)
@@ -59,12 +67,12 @@ class Histogram:
 
     def quantile_ms(self, q: float) -> float:
         """The smallest duration in milliseconds that a share ``q`` of all does not exceed."""
-        rank = math.ceil(q * self.count)
+        rank = max(1, math.ceil(q * self.count))
         if rank >= self.count:
             return self._largest_ns / 1e6
         seen = 0
-        for index in sorted(self._bins):
-            seen += self._bins[index]
+        for index, count in enumerate(self._bins):
+            seen += count
             if seen >= rank:
                 return min(math.exp((index + 0.5) / _BINS_PER_E), self._largest_ns) / 1e6
         return self._largest_ns / 1e6
