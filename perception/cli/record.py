@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perception.cli.keys import client_keys
-from perception.cli.run import FLAGS, interrupted_by_signals
+from perception.cli.run import add_settings, interrupted_by_signals
 from perception.cli.sub import MAX_TIMEOUT_S
 from perception.cli.view import ENDPOINT_SCHEMES
-from perception.config import RULES, NodeConfig, flag_of, load_config
+from perception.config import RULES, NodeConfig, load_config
 from perception.errors import ConfigError, OutputError, RoadcastError, SourceError, SourceNotFound
 from perception.wire.curve import ClientKeys, ServerKeys
 from perception.wire.topic import FRAME_KINDS, check_kind
@@ -83,12 +83,7 @@ def add_parser(commands: Any) -> None:
     running.add_argument("--curve-server", metavar="FILE", help="public key of the node; yours: --curve-secret")
     running.add_argument("--follow", action="store_true", help="never end: wait for the node to come back")
     source = parser.add_argument_group("of a source: as for 'run'")
-    for name, (metavar, text) in FLAGS.items():
-        if name != "stream":
-            source.add_argument(flag_of(name), dest=name, metavar=metavar, help=text)
-    source.add_argument(
-        "--insecure", action="store_const", const="true", help="publish beyond this machine, to anybody, unencrypted"
-    )
+    add_settings(source, but="stream")
     source.add_argument("--config", metavar="FILE", help="TOML file with settings")
     parser.set_defaults(run=run)
 

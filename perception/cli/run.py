@@ -97,9 +97,11 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def add_settings(parser: Any) -> None:
-    """Add a flag for every setting but the source."""
+def add_settings(parser: Any, *, but: str | None = None) -> None:
+    """Add a flag for every setting but the source, and but one that the command has of its own."""
     for name, (metavar, text) in FLAGS.items():
+        if name == but:
+            continue
         parser.add_argument(flag_of(name), dest=name, metavar=metavar, help=text)
     parser.add_argument(
         "--smooth",
