@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +139,12 @@ class Reader:
 
 
 def children_of(pid: int) -> list[int]:
-    """Process ids of the children of a process, in the order of their birth."""
-    try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return sorted(int(child) for task in tasks for child in (task / "children").read_text().split())
-    except OSError:
-        return []
+    """Process ids of the children of a process, those of each of its threads."""
+    children: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # a thread that has just ended
+            children += map(int, task.read_text().split())
+    return sorted(children)
 
 
 def _command_of(pid: int) -> bytes:
