@@ -10,6 +10,7 @@ from pathlib import Path
 
 from perception.classes import CITYSCAPES, ClassTable
 from perception.errors import ConfigError
+from perception.refinement.settings import CARD_KEY
 from training.files import write_atomically
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -31,6 +32,7 @@ class ModelCard:
     precision: str = "fp32"
     classes: ClassTable = CITYSCAPES
     instances: str | None = None  # how the graph tells objects apart: "centre", "boundary", None where it does not
+    refine: str | None = None  # "crf": the graph refines its maps; "probabilities": it gives them, for a node that does
     facts: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -44,14 +46,19 @@ class ModelCard:
     def metadata(self) -> dict[str, str]:
         """The card as ONNX metadata: strings only."""
         separated = {} if self.instances is None else {"roadcast.instances": self.instances}
-        return separated | {
-            "roadcast.id": self.id,
-            "roadcast.precision": self.precision,
-            "roadcast.pixels": str(self.pixels),
-            "roadcast.multiple": str(self.multiple),
-            "roadcast.classes": json.dumps(self.classes.to_wire()),
-            "roadcast.card": json.dumps(dict(self.facts)),
-        }
+        refines = {CARD_KEY: self.refine} if self.refine == "crf" else {}
+        return (
+            separated
+            | refines
+            | {
+                "roadcast.id": self.id,
+                "roadcast.precision": self.precision,
+                "roadcast.pixels": str(self.pixels),
+                "roadcast.multiple": str(self.multiple),
+                "roadcast.classes": json.dumps(self.classes.to_wire()),
+                "roadcast.card": json.dumps(dict(self.facts)),
+            }
+        )
 
 
 def write_card(card: ModelCard, model: Path) -> Path:
@@ -66,6 +73,7 @@ def write_card(card: ModelCard, model: Path) -> Path:
         "multiple": card.multiple,
         "classes": [row.name for row in card.classes.rows],
         **({} if card.instances is None else {"instances": card.instances}),
+        **({} if card.refine is None else {"refine": card.refine}),
         **card.facts,
     }
     path = model.with_suffix(".json")

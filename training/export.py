@@ -8,31 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
-import numpy as np
-import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from perception.errors import ModelError
 from perception.stages.centres import CentreSettings
 from perception.types import Size
 from training.card import ModelCard
 from training.files import write_atomically
+from training.graph_crf import add_probabilities, crf_settings, enlarge, probability_output, refine_logits
 from training.graph_grouping import add_grouping, grouped_outputs, output_names
 from training.graph_head import add_map_outputs, label_maps
 from training.graph_shrink import shrink
 from training.keras_to_onnx import add_keras_model
 from training.models.analysis import logits_stride
-from training.onnx_graph import OPSET, OnnxGraph
+from training.onnx_graph import OnnxGraph
+from training.onnx_model import assemble
 
 if TYPE_CHECKING:
     from training.precision import Frames
 
-# Below this many values a weight stays f32: nothing to save, and scalars keep their exact value.
-_SMALLEST_HALF_WEIGHT = 64
 _STRIDES = (1, 2, 4, 8)
 MAPS = ("labels", "confidence")
 
@@ -62,6 +60,9 @@ def export_onnx(
     Where the card's ``instances`` is "centre", the outputs ``centres`` and ``offsets`` of the model are grouped to
     ``ids`` as ``centres`` says (``training.graph_instances``).
 
+    Where the card's ``refine`` is "crf", labels and confidence are those of a dense CRF over the frame
+    (``training.graph_crf``); where it is "probabilities", there is that output too, for a node that refines.
+
     Raises:
         ModelError: a layer has no translation, a weight is not finite, or the stride does not suit the model.
         OutputError: the file cannot be written.
@@ -78,7 +79,14 @@ def export_onnx(
     if label_stride > stride:
         logits = shrink(graph, logits, label_stride // stride)
     network = [node.name for node in graph.nodes[before:]]
-    maps = label_maps(graph, logits, upsample=label_stride < stride)
+    finer = label_stride < stride
+    if card.refine is not None and finer:
+        logits, finer = enlarge(graph, logits), False
+    if card.refine == "crf":
+        logits = refine_logits(graph, logits, x, label_stride=label_stride, settings=crf_settings(label_stride))
+    elif card.refine == "probabilities":
+        add_probabilities(graph, logits)
+    maps = label_maps(graph, logits, upsample=finer)
     if card.instances is not None:
         heads = dict(zip(output_names(model)[1:], others))
         maps = add_grouping(graph, maps, heads, card, label_stride=label_stride, settings=centres or CentreSettings())
@@ -110,7 +118,8 @@ def _fix_size(proto: onnx.ModelProto, size: Size, label_stride: int) -> None:
         for tensor in tensors:
             axes = tensor.type.tensor_type.shape.dim
             if len(axes) > 2:  # those of scores are frames and objects
-                axes[1].dim_value, axes[2].dim_value = h, w
+                first = 2 if tensor.name == "probabilities" else 1
+                axes[first].dim_value, axes[first + 1].dim_value = h, w
     # What was inferred for frames of any size would contradict it.
     del proto.graph.value_info[:]
 
@@ -124,35 +133,9 @@ def replace_card(path: Path, card: ModelCard) -> None:
 
 
 def _assemble(graph: OnnxGraph, card: ModelCard, *, halve_weights: bool) -> onnx.ModelProto:
-    casts, weights = [], []
-    for weight in graph.weights:
-        values = numpy_helper.to_array(weight)
-        if halve_weights and values.dtype == np.float32 and values.size >= _SMALLEST_HALF_WEIGHT:
-            half = f"{weight.name}.f16"
-            weights.append(numpy_helper.from_array(_halved(values, weight.name), half))
-            casts.append(
-                helper.make_node("Cast", [half], [weight.name], name=f"widen_{weight.name}", to=TensorProto.FLOAT)
-            )
-        else:
-            weights.append(weight)
-    proto = helper.make_graph(
-        [*casts, *graph.nodes],
-        card.id,
-        [helper.make_tensor_value_info("frame", TensorProto.UINT8, ["N", "H", "W", 3])],
-        [
-            *(helper.make_tensor_value_info(name, TensorProto.UINT8, ["N", "h", "w"]) for name in MAPS),
-            *(grouped_outputs() if card.instances is not None else []),
-        ],
-        weights,
-    )
-    model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="roadcast")
-    model.ir_version = 8
-    helper.set_model_props(model, card.metadata())
-    return model
-
-
-def _halved(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float16]:
-    largest = float(np.abs(values).max())
-    if not largest <= float(np.finfo(np.float16).max):  # NaN too
-        raise ModelError(f"Weights {name!r} reach {largest:g}, which no f16 holds: the training has diverged.")
-    return values.astype(np.float16)
+    outputs = [
+        *(helper.make_tensor_value_info(name, TensorProto.UINT8, ["N", "h", "w"]) for name in MAPS),
+        *(grouped_outputs() if card.instances is not None else []),
+        *(probability_output() if card.refine == "probabilities" else []),
+    ]
+    return assemble(graph, card.id, outputs, card.metadata(), halve_weights=halve_weights)

@@ -179,6 +179,8 @@ def _export_command(args: argparse.Namespace) -> str:
         options |= {"--precision": args.precision, "--calibrate": score_name(args.calibrate)}
     if args.enhance is not None:
         options["--enhance"] = Path(args.enhance).name
+    if args.refine is not None:
+        options["--refine"] = args.refine
     if args.precision == "int8" and args.int8_for != "cpu":
         options["--int8-for"] = args.int8_for
     options |= {f"--centre-{n}": v for n in _CENTRES if (v := getattr(args, f"centre_{n}")) is not None}
