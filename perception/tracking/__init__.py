@@ -1,0 +1,1 @@
+"""Tracks: numbers that objects keep from frame to frame."""
