@@ -1,12 +1,13 @@
 """What enhancement is worth: PSNR and SSIM against methods that learn nothing, and mIoU on spoilt frames.
 
 python benchmarks/enhancement.py --data camvid:DIR:proxy --data kitti:DIR:proxy --labelled camvid:DIR:val
-    [--finetuned lowlight=seg.onnx] [--compare fcn8s=runs/fcn8s/model.keras] [--frames 24] --out result.json
+    [--finetuned lowlight=seg.onnx] [--compare fcn8s=runs/fcn8s/model.keras] [--grids resize=runs/conv/model.keras]
+    [--frames 24] --out result.json
 
 --data are frames that nothing was trained on; PSNR needs no labels. --labelled are frames with labels, scored with the
 default model, with each enhancement before it, and with models given by --finetuned. All noise depends on the frame
-alone. --compare adds super-resolution networks that take a frame enlarged bilinearly. Times are another matter:
-benchmarks/precisions.py.
+alone. --compare adds super-resolution networks that take a frame enlarged bilinearly; --grids are networks (autoencoders)
+whose pictures, of frames with Gaussian noise, are searched for checkerboards. Times: benchmarks/precisions.py.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def main() -> int:
     parser.add_argument("--labelled", action="append", default=[], metavar="KIND:DIR[:SPLIT]")
     parser.add_argument("--finetuned", action="append", default=[], metavar="CASE=FILE.onnx")
     parser.add_argument("--compare", action="append", default=[], metavar="NAME=MODEL.keras")
+    parser.add_argument("--grids", action="append", default=[], metavar="NAME=MODEL.keras")
     parser.add_argument("--frames", type=int, default=24, help="of each data set, evenly spread")
     parser.add_argument("--engine", default="onnxruntime")
     parser.add_argument("--out", type=Path)
@@ -53,6 +55,10 @@ def main() -> int:
     for text in args.data:
         result[score_name(text)] = pictures(text, args.frames, dict(part.split("=", 1) for part in args.compare))
         show(score_name(text), result[score_name(text)])
+        if args.grids:
+            found = grids(text, args.frames, dict(part.split("=", 1) for part in args.grids))
+            result[f"checkerboards on {score_name(text)}"] = found
+            print(json.dumps(found, indent=1))
     finetuned = dict(part.split("=", 1) for part in args.finetuned)
     for text in args.labelled:
         result[f"mIoU on {score_name(text)}"] = labels(text, finetuned, args.engine)
@@ -103,6 +109,27 @@ def methods_of(case: str, pairs: Sequence[tuple[Image, Image]], compared: dict[s
     for name, path in compared.items():
         methods[name] = after(bilinear, keras_restorer(load_restorer(Path(path))))
     return methods
+
+
+def grids(text: str, limit: int, networks: dict[str, str]) -> dict[str, dict[str, float]]:
+    """By network: how far its pictures stand out at half the sampling frequency (dB; the truth's own is the first
+    row), and their PSNR."""
+    from training.metrics.picture import checkerboard, psnr
+    from training.restoration.album import spread, whole
+    from training.restoration.degraded import spoiler
+    from training.restoration.restorer import keras_restorer, load_restorer
+
+    truths = [whole(read_image(pair), 32) for pair in spread(open_dataset(text, labelled=False), limit)]
+    spoil = spoiler(KINDS["gaussian"])
+    found = {"the truth": {"checkerboard": round(float(np.mean([checkerboard(truth) for truth in truths])), 2)}}
+    for name, path in networks.items():
+        restore = keras_restorer(load_restorer(Path(path)))
+        made = [restore(spoil(truth)) for truth in truths]
+        found[name] = {
+            "checkerboard": round(float(np.mean([checkerboard(picture) for picture in made])), 2),
+            "PSNR": round(float(np.mean([psnr(picture, truth) for picture, truth in zip(made, truths)])), 2),
+        }
+    return found
 
 
 def after(first: Method, second: Method) -> Method:
