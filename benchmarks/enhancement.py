@@ -6,7 +6,7 @@ python benchmarks/enhancement.py --data camvid:DIR:proxy --data kitti:DIR:proxy 
 
 --data are frames that nothing was trained on; PSNR needs no labels. --labelled are frames with labels, scored with the
 default model, with each enhancement before it, and with models given by --finetuned. All noise depends on the frame
-alone. --compare adds super-resolution networks that take a frame enlarged bilinearly; --grids are networks (autoencoders)
+alone. --compare adds super-resolution networks that take a frame enlarged bilinearly; --grids are networks
 whose pictures, of frames with Gaussian noise, are searched for checkerboards. Times: benchmarks/precisions.py.
 """
 
