@@ -29,8 +29,9 @@ from perception.bench.machine import hardware, software
 from perception.classes import CITYSCAPES
 from perception.client import Subscriber
 from perception.measure import node
-from perception.stages.centres import CentreSettings, Grouped, group_by_centres
+from perception.stages.centres import CentreSettings, group_by_centres
 from perception.stages.objects import MIN_AREA, separate
+from perception.stages.votes import Grouped
 from perception.synth import Street
 from perception.terminal import StatusLine
 from perception.types import Segmentation
@@ -213,9 +214,9 @@ def _engines(example: Maps) -> Iterator[tuple[str, Run]]:
     """The grouping alone on one core, in every engine that is installed."""
     import onnxruntime
 
-    from training.grouping_model import centre_grouping_model
+    from training.grouping_model import grouping_model
 
-    model = centre_grouping_model(SETTINGS).SerializeToString()
+    model = grouping_model("centre", SETTINGS).SerializeToString()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

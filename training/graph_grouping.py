@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import keras
 from onnx import TensorProto, ValueInfoProto, helper
 
 from perception.errors import ModelError
 from perception.stages.centres import CentreSettings
 from training.card import ModelCard
+from training.graph_boundaries import add_boundary_grouping
 from training.graph_instances import add_centre_grouping
 from training.onnx_graph import OnnxGraph
 
-Method = Literal["centre"]
-HEADS: dict[Method, tuple[str, str]] = {"centre": ("centres", "offsets")}
+if TYPE_CHECKING:
+    import keras
+
+Method = Literal["centre", "boundary"]
+HEADS: dict[str, tuple[str, str]] = {"centre": ("centres", "offsets"), "boundary": ("body", "border")}
 
 
 def output_names(model: keras.Model) -> list[str]:
@@ -24,9 +27,11 @@ def output_names(model: keras.Model) -> list[str]:
 
 
 def method_of(model: keras.Model) -> Method | None:
-    """How a model tells objects apart, None where it does not."""
+    """How a model tells objects apart, None where it does not; centres first."""
     names = set(output_names(model))
-    return next((method for method, heads in HEADS.items() if names.issuperset(heads)), None)
+    if names.issuperset(HEADS["centre"]):
+        return "centre"
+    return "boundary" if names.issuperset(HEADS["boundary"]) else None
 
 
 def add_grouping(
@@ -46,11 +51,12 @@ def add_grouping(
     Raises:
         ModelError: the model has no such heads, or the label stride or the classes do not suit them.
     """
-    missing = [name for name in HEADS["centre"] if name not in heads]
-    if card.instances not in HEADS or missing:
+    method = str(card.instances)
+    wanted = HEADS.get(method, ())
+    if not wanted or any(name not in heads for name in wanted):
         raise ModelError(
-            f"Objects by {card.instances!r} need the outputs {' and '.join(HEADS['centre'])}; the model has, besides "
-            f"logits: {', '.join(heads) or 'none'}. Train it with a head for centres, or export it without objects."
+            f"Objects by {method!r} need the outputs {' and '.join(wanted) or 'of a known method'}; the model has, "
+            f"besides logits: {', '.join(heads) or 'none'}. Train it with such a head, or export it without objects."
         )
     if label_stride > settings.stride:
         raise ModelError(
@@ -60,8 +66,9 @@ def add_grouping(
     if not things or things != tuple(range(things[0], card.classes.rows[-1].id + 1)):
         raise ModelError(f"Objects can be grouped where the last classes of the table are the things, got {things}.")
     factor = settings.stride // label_stride
-    centres, offsets = (heads[name] for name in HEADS["centre"])
-    return add_centre_grouping(graph, maps, centres, offsets, factor=factor, thing_ids=things, settings=settings)
+    one, other = (heads[name] for name in wanted)
+    add = add_centre_grouping if method == "centre" else add_boundary_grouping
+    return add(graph, maps, one, other, factor=factor, thing_ids=things, settings=settings)
 
 
 def grouped_outputs() -> list[ValueInfoProto]:

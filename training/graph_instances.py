@@ -23,11 +23,10 @@ from perception.stages.centres import (
     CODED_CELLS,
     LEVELS,
     LONGEST,
-    STEP,
-    WINDOW,
     CentreSettings,
     scores_of_levels,
 )
+from perception.stages.votes import STEP, WINDOW
 from training.onnx_graph import OnnxGraph
 
 _TO_THE_END = 2**31 - 1
@@ -35,7 +34,7 @@ _OF_VOTE = 4  # centres that share a row of the table of votes, to keep both ind
 
 
 @dataclass(frozen=True, slots=True)
-class _Cells:
+class Cells:
     """What is known about the map of cells, for any size: names of tensors."""
 
     frames: str  # i64 scalar N
@@ -46,8 +45,8 @@ class _Cells:
 
 
 @dataclass(frozen=True, slots=True)
-class _Centres:
-    """The centres found: names of tensors."""
+class Seeds:
+    """The centres found, or the seeds: names of tensors."""
 
     ys: str  # i64 (N, K)
     xs: str
@@ -76,34 +75,29 @@ def add_centre_grouping(
     Returns:
         Labels after the vote, and confidence, f32 (N, 1, h, w).
     """
-    build = _Grouping(graph, settings, thing_ids)
+    build = Grouping(graph, settings, thing_ids)
     cells = build.cells(centres)
     found = build.centres(centres, cells)
-    labels, confidence = (build.to_cells(name, factor) for name in maps)
     number, claimed = build.claims(offsets, found, cells)
-    elected = build.elected(number, claimed, labels, found, cells)
-    ids, voted, sure = build.finished(number, claimed, elected, labels, confidence, cells)
-    graph.add("Cast", [graph.add("Squeeze", [build.to_pixels(ids, factor), build.i([1])])], "ids", to=TensorProto.INT32)
-    graph.add("Identity", [found.scores], "id_scores")
-    return build.to_pixels(voted, factor), build.to_pixels(sure, factor)
+    return build.completed(maps, (number, claimed), found, cells, factor)
 
 
-class _Grouping:
+class Grouping:
     """Writes the steps; one method each."""
 
     def __init__(self, graph: OnnxGraph, settings: CentreSettings, thing_ids: tuple[int, ...]) -> None:
-        self._graph = graph
-        self._settings = settings
+        self.graph = graph
+        self.settings = settings
         self._first, self._things = thing_ids[0], len(thing_ids)
         self.add = graph.add
 
     def f(self, value: object) -> str:
         """A constant of f32."""
-        return self._graph.constant(np.asarray(value), np.float32)
+        return self.graph.constant(np.asarray(value), np.float32)
 
     def i(self, value: object) -> str:
         """A constant of i64."""
-        return self._graph.constant(np.asarray(value), np.int64)
+        return self.graph.constant(np.asarray(value), np.int64)
 
     def cast(self, x: str, to: int) -> str:
         return self.add("Cast", [x], to=to)
@@ -116,12 +110,12 @@ class _Grouping:
         """f32 x / divisor without the remainder; exact where the divisor is a power of two."""
         return self.add("Floor", [self.add("Mul", [x, self.f(1 / divisor)])])
 
-    def cells(self, centres: str) -> _Cells:
+    def cells(self, centres: str) -> Cells:
         """The sizes of a map of cells, and its coordinates."""
         shape = self.add("Shape", [centres])
         frames, height, width = (self.add("Gather", [shape, self.i(axis)]) for axis in (0, 2, 3))
         rows, columns = (self.add("Range", [self.i(0), end, self.i(1)]) for end in (height, width))
-        return _Cells(frames, height, width, rows, columns)
+        return Cells(frames, height, width, rows, columns)
 
     def to_cells(self, pixels: str, factor: int) -> str:
         """(N, 1, h, w) to (N, factor * factor, H, W)."""
@@ -131,9 +125,9 @@ class _Grouping:
         """The way back."""
         return self.add("DepthToSpace", [cells], blocksize=factor, mode="DCR") if factor > 1 else cells
 
-    def centres(self, heat: str, cells: _Cells) -> _Centres:
+    def centres(self, heat: str, cells: Cells) -> Seeds:
         """Local maxima by max-pooling, and the brightest of them."""
-        settings, add = self._settings, self.add
+        settings, add = self.settings, self.add
         half = LEVELS // 2
         levels = add("Round", [add("Mul", [heat, self.f(256)])])
         levels = add("Add", [self.clip(levels, -half, self.f(half - 1)), self.f(half)])
@@ -147,9 +141,9 @@ class _Grouping:
         is_centre = add("GreaterOrEqual", [add("Min", [alone, bright]), self.f(0)])
         index = add("Mul", [add("Unsqueeze", [cells.rows, self.i([1])]), cells.width])
         index = add("Add", [index, cells.columns])
-        order = add("Mul", [self.cast(levels, TensorProto.INT32), self._graph.constant(CODED_CELLS, np.int32)])
+        order = add("Mul", [self.cast(levels, TensorProto.INT32), self.graph.constant(CODED_CELLS, np.int32)])
         order = add("Add", [order, self._later(index)])
-        none = self._graph.constant(-1, np.int32)
+        none = self.graph.constant(-1, np.int32)
         order = add("Flatten", [add("Where", [is_centre, order, none])], axis=1)
         # So many cells there are in the smallest frame, too.
         order = add("Pad", [order, self.i([0, 0, 0, settings.most]), none])
@@ -160,9 +154,9 @@ class _Grouping:
         later = self.add("Max", [self.add("Sub", [self.i(CODED_CELLS - 1), index]), self.i(0)])
         return self.cast(later, TensorProto.INT32)
 
-    def _brightest(self, order: str, cells: _Cells) -> _Centres:
-        graph, add = self._graph, self.add
-        best, place = graph.add_pair("TopK", [order, self.i([self._settings.most])], axis=1)
+    def _brightest(self, order: str, cells: Cells) -> Seeds:
+        graph, add = self.graph, self.add
+        best, place = graph.add_pair("TopK", [order, self.i([self.settings.most])], axis=1)
         zero = graph.constant(0, np.int32)
         found = add("GreaterOrEqual", [best, zero])
         last = add("Sub", [add("Mul", [cells.height, cells.width]), self.i(1)])
@@ -174,16 +168,16 @@ class _Grouping:
         score = add("Mul", [score, self.cast(found, TensorProto.FLOAT)])
         ys = add("Div", [place, cells.width])
         xs = add("Sub", [place, add("Mul", [ys, cells.width])])
-        return _Centres(ys, xs, found, score)
+        return Seeds(ys, xs, found, score)
 
-    def claims(self, offsets: str, found: _Centres, cells: _Cells) -> tuple[str, str]:
+    def claims(self, offsets: str, found: Seeds, cells: Cells) -> tuple[str, str]:
         """For every cell the number of the centre nearest to where it points, and 1 where that is near enough.
 
         Both are f32 (N, 1, H, W).
         """
-        settings, add = self._settings, self.add
+        settings, add = self.settings, self.add
         moves = self.clip(add("Round", [offsets]), -LONGEST, self.f(LONGEST))
-        down, right = self._graph.split(moves, 2, axis=1)
+        down, right = self.graph.split(moves, 2, axis=1)
         rows = self.cast(add("Unsqueeze", [cells.rows, self.i([1])]), TensorProto.FLOAT)
         columns = self.cast(cells.columns, TensorProto.FLOAT)
         blocks = [add("Div", [end, self.i(BLOCK)]) for end in (cells.height, cells.width)]
@@ -191,7 +185,7 @@ class _Grouping:
         x = self._block(add("Add", [right, columns]), cells.width)
         row_length = self.cast(blocks[1], TensorProto.FLOAT)
         at = self.cast(add("Add", [add("Mul", [y, row_length]), x]), TensorProto.INT64)
-        at = add("Add", [at, self._of_frame(cells, add("Mul", [blocks[0], blocks[1]]))])
+        at = add("Add", [at, self.of_frame(cells, add("Mul", [blocks[0], blocks[1]]))])
         packed = add("Gather", [self._nearest_of_blocks(found, blocks), at])
         distance = self.whole(packed, settings.most)
         number = add("Sub", [packed, add("Mul", [distance, self.f(settings.most)])])
@@ -207,14 +201,14 @@ class _Grouping:
         last = self.cast(self.add("Sub", [end, self.i(1)]), TensorProto.FLOAT)
         return self.whole(self.clip(at, 0, last), BLOCK)
 
-    def _of_frame(self, cells: _Cells, length: str) -> str:
+    def of_frame(self, cells: Cells, length: str) -> str:
         """i64 (N, 1, 1, 1): where each frame of the batch begins in a flat table of ``length`` for each."""
         frames = self.add("Range", [self.i(0), cells.frames, self.i(1)])
         return self.add("Reshape", [self.add("Mul", [frames, length]), self.i([-1, 1, 1, 1])])
 
-    def _nearest_of_blocks(self, found: _Centres, blocks: list[str]) -> str:
+    def _nearest_of_blocks(self, found: Seeds, blocks: list[str]) -> str:
         """f32, flat: for every block of every frame squared distance * K + number of the nearest centre."""
-        settings, add = self._settings, self.add
+        settings, add = self.settings, self.add
         numbers = self.f(np.arange(settings.most))
         parts = []
         for along, at, axis in ((blocks[0], found.ys, 2), (blocks[1], found.xs, 1)):
@@ -230,9 +224,9 @@ class _Grouping:
         nearest = add("ReduceMin", [add("Add", parts)], axes=[3], keepdims=0)
         return add("Reshape", [nearest, self.i([-1])])
 
-    def elected(self, number: str, claimed: str, labels: str, found: _Centres, cells: _Cells) -> str:
+    def elected(self, number: str, claimed: str, labels: str, found: Seeds, cells: Cells) -> str:
         """f32, flat (N * K): the class of each object, 0 where nobody voted."""
-        settings, add, things = self._settings, self.add, self._things
+        settings, add, things = self.settings, self.add, self._things
         none = settings.most * things
         corner = add("Slice", [labels, self.i([0]), self.i([1]), self.i([1])])
         thing = add("Sub", [corner, self.f(self._first)])
@@ -252,19 +246,19 @@ class _Grouping:
         add, row = self.add, _OF_VOTE * self._things
         bounds = [self.i([0, 0]), self.i([_TO_THE_END] * 2), self.i([2, 3]), self.i([STEP] * 2)]
         some = add("Squeeze", [add("Slice", [ballots, *bounds]), self.i([1])])
-        high = add("Div", [some, self._graph.constant(row, np.int32)])
-        low = add("Sub", [some, add("Mul", [high, self._graph.constant(row, np.int32)])])
-        rows = self._settings.most // _OF_VOTE
+        high = add("Div", [some, self.graph.constant(row, np.int32)])
+        low = add("Sub", [some, add("Mul", [high, self.graph.constant(row, np.int32)])])
+        rows = self.settings.most // _OF_VOTE
         indicators = np.eye(rows + 1, rows)  # the last row, all 0, is that of no ballot
         one = add("Transpose", [add("Gather", [self.f(indicators), high])], perm=[0, 1, 3, 2])  # (N, H, rows, W)
         other = add("Gather", [self.f(np.eye(row)), low])  # (N, H, W, row)
         # Row by row of the map: a count of up to 256 is exact in bf16, too.
         counts = add("ReduceSum", [add("MatMul", [one, other]), self.i([1])], keepdims=0)
-        return add("Reshape", [counts, self.i([0, self._settings.most, self._things])])
+        return add("Reshape", [counts, self.i([0, self.settings.most, self._things])])
 
-    def _near(self, ballots: str, found: _Centres, cells: _Cells) -> str:
+    def _near(self, ballots: str, found: Seeds, cells: Cells) -> str:
         """f32 (N, K, classes): the votes of all cells around each centre."""
-        add, most, things = self.add, self._settings.most, self._things
+        add, most, things = self.add, self.settings.most, self._things
         near = np.arange(-WINDOW, WINDOW + 1)
         side = len(near)
         places = []
@@ -273,19 +267,35 @@ class _Grouping:
             moved = add("Add", [add("Unsqueeze", [at, self.i([2, 3])]), self.i(near.reshape(shape))])
             places.append(add("Min", [add("Max", [moved, self.i(0)]), last]))
         index = add("Add", [add("Mul", [places[0], cells.width]), places[1]])  # (N, K, side, side)
-        index = add("Add", [index, self._of_frame(cells, add("Mul", [cells.height, cells.width]))])
+        index = add("Add", [index, self.of_frame(cells, add("Mul", [cells.height, cells.width]))])
         around = add("Gather", [add("Reshape", [ballots, self.i([-1])]), index])
-        own = self._graph.constant((np.arange(most) * things)[:, None, None], np.int32)
+        own = self.graph.constant((np.arange(most) * things)[:, None, None], np.int32)
         around = add("Reshape", [add("Sub", [around, own]), self.i([0, 0, side * side, 1])])
-        is_for = add("Equal", [around, self._graph.constant(np.arange(things), np.int32)])
+        is_for = add("Equal", [around, self.graph.constant(np.arange(things), np.int32)])
         return add("ReduceSum", [self.cast(is_for, TensorProto.FLOAT), self.i([2])], keepdims=0)
 
+    def completed(
+        self, maps: tuple[str, str], owners: tuple[str, str], found: Seeds, cells: Cells, factor: int
+    ) -> tuple[str, str]:
+        """Vote, and add the outputs ``ids`` and ``id_scores``. Labels and confidence after it, f32 (N, 1, h, w).
+
+        Args:
+            owners: the number of every cell's object from 0, and 1 where it has one, f32 (N, 1, H, W).
+        """
+        labels, confidence = (self.to_cells(name, factor) for name in maps)
+        elected = self.elected(*owners, labels, found, cells)
+        ids, voted, sure = self.finished(*owners, elected, labels, confidence, cells)
+        flat = self.add("Squeeze", [self.to_pixels(ids, factor), self.i([1])])
+        self.graph.add("Cast", [flat], "ids", to=TensorProto.INT32)
+        self.graph.add("Identity", [found.scores], "id_scores")
+        return self.to_pixels(voted, factor), self.to_pixels(sure, factor)
+
     def finished(
-        self, number: str, claimed: str, elected: str, labels: str, confidence: str, cells: _Cells
+        self, number: str, claimed: str, elected: str, labels: str, confidence: str, cells: Cells
     ) -> tuple[str, str, str]:
         """Ids, labels and confidence, f32 (N, factor * factor, H, W)."""
         add = self.add
-        at = add("Add", [self.cast(number, TensorProto.INT64), self._of_frame(cells, self.i(self._settings.most))])
+        at = add("Add", [self.cast(number, TensorProto.INT64), self.of_frame(cells, self.i(self.settings.most))])
         cell_class = add("Mul", [add("Gather", [elected, at]), claimed])
         cell_id = add("Mul", [add("Add", [number, self.f(1)]), add("Min", [cell_class, self.f(1)])])
         is_thing = self.clip(add("Sub", [labels, self.f(self._first - 1)]), 0, self.f(1))

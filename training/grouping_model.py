@@ -7,12 +7,14 @@ from onnx import ModelProto, TensorProto, helper
 
 from perception.classes import CITYSCAPES
 from perception.stages.centres import CentreSettings
+from training.graph_boundaries import add_boundary_grouping
+from training.graph_grouping import HEADS, Method
 from training.graph_instances import add_centre_grouping
 from training.onnx_graph import OPSET, OnnxGraph
 
 
-def centre_grouping_model(settings: CentreSettings, factor: int = 2) -> ModelProto:
-    """A model from labels and confidence u8 (N, h, w), centres (N, 1, H, W) and offsets (N, 2, H, W) f32.
+def grouping_model(method: Method, settings: CentreSettings, factor: int = 2) -> ModelProto:
+    """A model from labels and confidence, u8 (N, h, w), and the two heads of a method, f32 (N, 1 or 2, H, W).
 
     It gives ``labels``, ``confidence``, ``ids`` and ``id_scores`` of the graph contract; h = factor * H.
     """
@@ -22,11 +24,11 @@ def centre_grouping_model(settings: CentreSettings, factor: int = 2) -> ModelPro
         graph.add("Unsqueeze", [graph.add("Cast", [name], to=TensorProto.FLOAT), graph.constant([1], "int64")])
         for name in given
     ]
-    voted = add_centre_grouping(
+    add, heads = (add_centre_grouping if method == "centre" else add_boundary_grouping), HEADS[method]
+    voted = add(
         graph,
         (maps[0], maps[1]),
-        "centres",
-        "offsets",
+        *heads,
         factor=factor,
         thing_ids=CITYSCAPES.thing_ids(),
         settings=settings,
@@ -39,8 +41,8 @@ def centre_grouping_model(settings: CentreSettings, factor: int = 2) -> ModelPro
         "grouping",
         [
             *(tensor(name, TensorProto.UINT8, pixels) for name in given),
-            tensor("centres", TensorProto.FLOAT, ["N", 1, "H", "W"]),
-            tensor("offsets", TensorProto.FLOAT, ["N", 2, "H", "W"]),
+            tensor(heads[0], TensorProto.FLOAT, ["N", 1, "H", "W"]),
+            tensor(heads[1], TensorProto.FLOAT, ["N", 2 if method == "centre" else 1, "H", "W"]),
         ],
         [
             *(tensor(name, TensorProto.UINT8, pixels) for name in ("labels", "confidence")),

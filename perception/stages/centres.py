@@ -15,17 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.errors import ConfigError, ShapeError
+from perception.stages.votes import Floats, Grouped, Integers, decide
 from perception.types import ConfidenceMap, LabelMap, check
 
 LEVELS = 4096  # of a heat-map logit: -8 to 8 in steps of 1/256
 CODED_CELLS = 2**19  # up to here the first of two equally bright centres counts more: 2 ** 31 / LEVELS
 LONGEST = 2047  # cells; longer offsets are cut. Their squares still add up exactly in f32
 BLOCK = 2  # cells; the nearest centre is looked up for blocks of so many cells in either direction
-WINDOW = 2  # cells around a centre that vote, all of them
-STEP = 2  # and of all cells every second one in either direction
-
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +58,6 @@ class CentreSettings:
         return int(2**23 // self.most - 1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Grouped:
-    """What grouping makes of one frame."""
-
-    labels: LabelMap  # (h, w) u8; inside an object its class
-    confidence: ConfidenceMap | None  # (h, w) u8; 0 where the vote changed the label
-    ids: npt.NDArray[np.int32]  # (h, w), 0 = none
-    id_scores: Floats  # (K,) score of id k + 1, 0 where there is none
-
-
 def scores_of_levels() -> Floats:
     """(LEVELS,) the probability that each level of the heat map stands for."""
     logits = (np.arange(LEVELS) - LEVELS // 2) / 256
@@ -102,23 +88,10 @@ def group_by_centres(
         ShapeError: the maps do not fit each other.
     """
     settings = settings or CentreSettings()
-    factor = _factor(labels, centres, offsets)
+    _check_maps(labels, centres, offsets)
     ys, xs, scores = find_centres(centres, settings)
     number, claimed = _claims(offsets, ys, xs, scores > 0, settings)
-    first, count = thing_ids[0], len(thing_ids)
-    things = labels.astype(np.int64) - first
-    is_thing = (things >= 0) & (things < count)
-    none = settings.most * count
-    corner = np.s_[::factor, ::factor]
-    ballots = np.where(claimed & is_thing[corner], number * count + things[corner], none)
-    votes = _votes(ballots, ys, xs, settings.most, count)
-    elected = np.where(votes.max(axis=1) > 0, votes.argmax(axis=1) + first, -1)
-    cell_class = np.where(claimed, elected[number], -1)
-    cell_id = np.where(cell_class >= 0, number + 1, 0)
-    ids = np.where(is_thing, _lift(cell_id, factor), 0).astype(np.int32)
-    voted = np.where(ids > 0, _lift(cell_class, factor), labels).astype(np.uint8)
-    sure = None if confidence is None else np.where(voted == labels, confidence, 0).astype(np.uint8)
-    return Grouped(voted, sure, ids, scores)
+    return decide(labels, confidence, (number, claimed), (ys, xs), scores, thing_ids)
 
 
 def find_centres(heat: Floats, settings: CentreSettings) -> tuple[Integers, Integers, Floats]:
@@ -167,23 +140,7 @@ def _nearest(blocks: int, at: Integers, found: npt.NDArray[np.bool_], settings: 
     return np.where(found, np.minimum(away * away + away, settings.farthest), settings.farthest)
 
 
-def _votes(ballots: Integers, ys: Integers, xs: Integers, most: int, classes: int) -> Integers:
-    """(K, classes) votes; a ballot is centre * classes + class. Near its centre an object counts every cell."""
-    height, width = ballots.shape
-    sampled = np.bincount(ballots[::STEP, ::STEP].ravel(), minlength=most * classes + 1)[:-1].reshape(most, classes)
-    near = np.arange(-WINDOW, WINDOW + 1)
-    rows = np.clip(ys[:, None] + near, 0, height - 1)
-    columns = np.clip(xs[:, None] + near, 0, width - 1)
-    own = ballots[rows[:, :, None], columns[:, None, :]].reshape(most, -1) - np.arange(most)[:, None] * classes
-    return np.asarray(sampled + (own[:, :, None] == np.arange(classes)).sum(axis=1), np.int64)
-
-
-def _lift(cells: Integers, factor: int) -> Integers:
-    return cells.repeat(factor, axis=0).repeat(factor, axis=1)
-
-
-def _factor(labels: LabelMap, centres: Floats, offsets: Floats) -> int:
-    """Label pixels a cell, in one direction."""
+def _check_maps(labels: LabelMap, centres: Floats, offsets: Floats) -> None:
     check("centres", centres, np.float32, (None, None))
     height, width = centres.shape
     check("offsets", offsets, np.float32, (2, height, width))
@@ -192,4 +149,3 @@ def _factor(labels: LabelMap, centres: Floats, offsets: Floats) -> int:
         raise ShapeError(
             f"Labels of {labels.shape} must be a whole multiple of the centres' {centres.shape}, which must be even."
         )
-    return factor

@@ -12,6 +12,7 @@ from perception.stages.digest import digests
 from perception.stages.objects import objects
 from perception.stages.refine import refined
 from perception.stages.smooth import smoothed
+from perception.stages.track import tracked
 from perception.stages.void import void
 from perception.stream import Stream
 from perception.types import Scene
@@ -45,6 +46,8 @@ def judged(
         )
 
     stages.append(_each_model(of_model))
+    if config.track:
+        stages.append(tracked())
 
     def stage(scenes: Iterable[Scene]) -> Iterator[Scene]:
         for each in stages:

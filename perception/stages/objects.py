@@ -126,7 +126,7 @@ def _agreed(
     class_ids = votes.argmax(axis=1).astype(np.uint8)
     if ((run_ids > 0) & ((class_ids[run_ids] != run_labels) | (is_thing[run_labels] == 0))).any():
         ids[(class_ids[ids] != labels) | (is_thing[labels] == 0)] = 0
-    return class_ids
+    return np.asarray(class_ids, np.uint8)
 
 
 def _components(labels: LabelMap, thing_ids: tuple[int, ...]) -> _Components:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from perception.classes import CITYSCAPES
 from perception.errors import ConfigError, ShapeError
-from perception.stages.centres import CentreSettings, Grouped, find_centres, group_by_centres
+from perception.stages.centres import CentreSettings, find_centres, group_by_centres
 from perception.stages.objects import separate
+from perception.stages.votes import Grouped
 from perception.synth import Street
 from perception.types import Segmentation
 
@@ -184,12 +185,12 @@ def random_maps(seed: int, shape: tuple[int, int, int], factor: int) -> Maps:
     labels[noise] = random.integers(0, 19, noise.sum())
     heat = random.normal(-3, 2, (frames, 1, height, width)).astype(np.float32)
     if seed % 3 == 1:
-        heat = np.rint(heat)  # ties
+        heat = np.rint(heat).astype(np.float32)  # ties
     if seed % 5 == 1:
         heat[:] = random.normal(0, 30)
     offsets = random.normal(0, random.choice([0.5, 3.0, 300.0]), (frames, 2, height, width)).astype(np.float32)
     if seed % 3 == 2:
-        offsets = np.rint(offsets * 2) / 2  # halves are rounded to even
+        offsets = (np.rint(offsets * 2) / 2).astype(np.float32)  # halves are rounded to even
     sure = random.integers(0, 256, labels.shape, np.uint8)
     return {"labels_in": labels, "confidence_in": sure, "centres": heat, "offsets": offsets}
 
@@ -216,10 +217,10 @@ def graph(request: pytest.FixtureRequest) -> tuple[Any, CentreSettings, int]:
     """A session of ONNX Runtime, and what it was made with."""
     pytest.importorskip("onnx", reason="export needs ONNX")
     ort = pytest.importorskip("onnxruntime")
-    from training.grouping_model import centre_grouping_model
+    from training.grouping_model import grouping_model
 
     chosen, factor = CHOICES[request.param]
-    model = centre_grouping_model(chosen, factor).SerializeToString()
+    model = grouping_model("centre", chosen, factor).SerializeToString()
     return ort.InferenceSession(model, providers=["CPUExecutionProvider"]), chosen, factor
 
 
@@ -244,11 +245,11 @@ def test_the_graph_gives_the_bytes_of_the_reference(
 def test_openvino_gives_the_bytes_of_the_reference_in_bf16() -> None:
     pytest.importorskip("onnx", reason="export needs ONNX")
     openvino = pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
-    from training.grouping_model import centre_grouping_model
+    from training.grouping_model import grouping_model
 
     core = openvino.Core()
     shape = (2, 48, 80)
-    network = core.read_model(centre_grouping_model(SETTINGS).SerializeToString())
+    network = core.read_model(grouping_model("centre", SETTINGS).SerializeToString())
     example = random_maps(0, shape, 2)
     network.reshape({name: list(array.shape) for name, array in example.items()})
     request = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "bf16"}).create_infer_request()
