@@ -119,7 +119,7 @@ class Instances:
     areas: npt.NDArray[np.int32]  # (N,) pixels
     ids: IdMap | None = None  # (h, w)
     masks: tuple[npt.NDArray[np.bool_], ...] | None = None
-    tracks: npt.NDArray[np.int64] | None = None  # (N,)
+    tracks: npt.NDArray[np.int64] | None = None  # (N,) the same over frames; -1: not tracked
     truncated: int = 0  # objects left out because ids are 16 bits wide
 
     def __post_init__(self) -> None:

@@ -76,6 +76,7 @@ FLAGS = {
     "size": ("WxH|PIXELS", "size of the network's input, or its pixel budget (default: the model's)"),
     "refine": ("crf|crf-reference", "labels follow the edges of the picture: a dense CRF, the fast one or pydensecrf2"),
     "min_object_area": ("PIXELS", "smaller things are no objects; on a map of 1024x512 (default: 64)"),
+    "track": ("true|false", "objects keep their numbers from frame to frame (default: true)"),
     "metrics": ("HOST:PORT", "serve /metrics for Prometheus, /healthz and /readyz there"),
     "log_format": ("text|json", "what is said on stderr: for people, or one JSON object a line (default: text)"),
 }

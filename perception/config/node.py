@@ -50,6 +50,7 @@ RULES: Mapping[str, Rule] = {
     "refine": one_of(*REFINEMENTS, optional=True),
     "smooth": switch(),
     "min_object_area": whole(1, LARGEST_SIDE**2),
+    "track": switch(),
     "metrics": text("HOST:PORT", r"[^\s/]+:\d{1,5}", optional=True),
     "log_format": one_of(*LOG_FORMATS),
 }
@@ -91,6 +92,7 @@ class NodeConfig(CameraConfig):
     refine: Refinement | None = None  # labels that follow the edges of the picture
     smooth: bool = False  # labels that do not flicker from one frame to the next
     min_object_area: int = 64  # pixels of a map of 1024x512, scaled to the map at hand; smaller things are no objects
+    track: bool = True  # objects keep their numbers from frame to frame, while anybody wants objects
 
     metrics: str | None = None  # where /metrics, /healthz and /readyz are served
     log_format: LogFormat = "text"  # of what the command says while it runs

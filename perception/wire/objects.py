@@ -69,7 +69,9 @@ def objects_from_wire(fields: Fields, size: Size) -> ObjectTable:
 def objects_to_wire(instances: Instances) -> list[dict[str, object]]:
     """One map per object."""
     count = len(instances)
-    tracks: Sequence[int | None] = [None] * count if instances.tracks is None else instances.tracks.tolist()
+    tracks: Sequence[int | None] = [None] * count
+    if instances.tracks is not None:
+        tracks = [track if track >= 0 else None for track in instances.tracks.tolist()]
     columns = zip(
         range(1, count + 1),
         tracks,
