@@ -193,11 +193,11 @@ class Scene:
     frame: Frame
     latency: Latency
     segmentation: Segmentation | None = None
-    enhanced: Image | None = None  # (H', W', 3) what the model made of the frame, in the frame's aspect
     instances: Instances | None = None
     digest: Digest | None = None
     pair: Pair | None = None  # None with a single camera
     model: int = 0  # the number of the model that it was submitted to, or would have been: see perception.serving
+    enhanced: Image | None = None  # (H', W', 3) what the model made of the frame, in the frame's aspect
 
     def lap(self, name: str, at_ns: int | None = None) -> Scene:
         """This scene with the time since the last reading charged to ``name``."""
