@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from perception.errors import ConfigError
 from training.cli.quiet import load_keras
-from training.cli.texts import read_pixels, score_name
+from training.cli.texts import read_fact, read_pixels, score_name
 
 if TYPE_CHECKING:
     from training.data.datasets import Pair
@@ -84,7 +84,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the file and its card; returns the exit code."""
-    facts: dict[str, object] = dict(_fact(text) for text in args.fact)
+    facts: dict[str, object] = dict(read_fact(text) for text in args.fact)
     if args.out.suffix != ".onnx":
         raise ConfigError(f"The file to write must end in .onnx, got {args.out}.")
     if args.precision != "fp32" and args.calibrate is None:
@@ -162,13 +162,6 @@ def _network_frame(pair: Pair, size: tuple[int, int] | None, pixels: int) -> Fra
 
     image = read_pair(pair)[0]
     return prepare(image, size or fit_size((image.shape[1], image.shape[0]), pixels))[None]
-
-
-def _fact(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise ConfigError(f"A fact is given as KEY=TEXT, got {text!r}.")
-    return key, value
 
 
 def _export_command(args: argparse.Namespace) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from perception.config.layers import flag_of
 from training.cli.quiet import load_keras
-from training.cli.texts import score_name
+from training.cli.texts import read_fact, score_name
 from training.restoration.settings import RULES, load_settings
 
 EPILOG = """\
@@ -55,6 +55,9 @@ def add_parser(commands: Any) -> None:
     for name, (metavar, text) in FLAGS.items():
         action = "append" if name in ("data", "score", "degrade") else "store"
         parser.add_argument(flag_of(name), dest=name, action=action, metavar=metavar, help=text)
+    parser.add_argument(
+        "--fact", action="append", default=[], metavar="KEY=TEXT", help="a line of the model's card: data, licence ..."
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.set_defaults(run=run)
 
@@ -63,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Train to the end; returns the exit code."""
     flags = {name: given for name in RULES if (given := getattr(args, name)) is not None}
     config = load_settings(flags, file=args.recipe)
+    facts = dict(read_fact(text) for text in args.fact)
     from training.data.datasets import open_dataset
     from training.restoration.samples import open_pictures, task_of
 
@@ -82,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         return found
 
     shown = next(iter(held_out.values()), list(pictures.parts[0]))
-    path = restore(config, pictures, score, album=PictureAlbum(config.out, shown, task), resume=args.resume)
+    album = PictureAlbum(config.out, shown, task)
+    path = restore(config, pictures, score, album=album, facts=facts, resume=args.resume)
     print(f"wrote {path} and {config.out / 'report.html'}")
     return 0

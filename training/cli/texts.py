@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+
+from perception.errors import ConfigError
 from collections.abc import Callable
 
 MULTIPLE = 32  # of which the sides of a network's input are
@@ -34,6 +36,14 @@ def whole(least: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def read_fact(text: str) -> tuple[str, str]:
+    """A line of a model's card, given as KEY=TEXT. Raises ConfigError."""
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"A fact is given as KEY=TEXT, got {text!r}.")
+    return key, value
 
 
 def score_name(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,10 +21,11 @@ from training.restoration.restorer import factor_of, multiple_of
 
 
 def export_enhancement(model: keras.Model, path: Path, name: str, facts: Mapping[str, object]) -> None:
-    """Write a network from u8 frames to pictures as an enhancement; ``facts`` are the free part of its card.
+    """Write a network from u8 frames to pictures as an enhancement; ``facts`` are the free part of its card, which
+    lies beside it as ``<file>.json``.
 
     Its outputs are ``image``, u8 (N, factor H, factor W, 3), and the same as whole f32 numbers, which is what a
-    network behind it is given: TensorRT lets no u8 pass inside a graph. The file appears whole or not at all.
+    network behind it is given: TensorRT lets no u8 pass inside a graph. Each file appears whole or not at all.
 
     Raises:
         ModelError: a layer has no translation, or a weight is not finite.
@@ -40,12 +42,16 @@ def export_enhancement(model: keras.Model, path: Path, name: str, facts: Mapping
         helper.make_tensor_value_info("image", TensorProto.UINT8, sides),
         helper.make_tensor_value_info(ENHANCED, TensorProto.FLOAT, sides),
     ]
+    rule = {"factor": factor_of(model), "multiple": multiple_of(model)}
     metadata = {
         "roadcast.enhancement": name,
-        "roadcast.factor": str(factor_of(model)),
-        "roadcast.multiple": str(multiple_of(model)),
+        **{f"roadcast.{key}": str(value) for key, value in rule.items()},
         "roadcast.card": json.dumps(dict(facts)),
     }
     proto = assemble(graph, name, outputs, metadata, halve_weights=True)
     onnx.checker.check_model(proto, full_check=True)
-    write_atomically(path, proto.SerializeToString())
+    content = proto.SerializeToString()
+    write_atomically(path, content)
+    identity = {"id": name, "file": path.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    weights = {"weights": int(model.count_params())}
+    write_atomically(path.with_suffix(".json"), json.dumps({**identity, **rule, **weights, **facts}, indent=2) + "\n")

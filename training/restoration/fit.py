@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from training.models.restoration import build_restorer
 from training.optimizer import build_optimizer
 from training.progress import Progress
 from training.provenance import note_of_start
+from training.report import read_metrics
 from training.restoration.album import PictureAlbum
 from training.restoration.export import export_enhancement
 from training.restoration.names import UNTRANSLATED, Loss
@@ -36,11 +38,18 @@ _SOFTENED = 2.0  # grey levels; below that the l1 loss is a square
 
 
 def restore(
-    config: RestoreConfig, pictures: Pictures, score: Scorer, *, album: PictureAlbum | None = None, resume: bool = False
+    config: RestoreConfig,
+    pictures: Pictures,
+    score: Scorer,
+    *,
+    album: PictureAlbum | None = None,
+    facts: Mapping[str, str] | None = None,
+    resume: bool = False,
 ) -> Path:
     """Train to the end and return the path of the averaged model; what is scored and drawn is as in ``fit``.
 
-    Its enhancement for a node lies beside it as ``model.onnx``, but for ``UNTRANSLATED`` networks.
+    Its enhancement for a node lies beside it as ``model.onnx`` with a card that holds ``facts`` and the last scores; not
+    for ``UNTRANSLATED`` networks. A finished run that is resumed writes both again.
 
     Raises:
         ConfigError: the run folder belongs to another configuration, or exists and ``resume`` is off; or there is no
@@ -82,8 +91,10 @@ def restore(
         line.clear()
     path = saver.finish()
     if config.network not in UNTRANSLATED:
-        facts = {"date": time.strftime("%Y-%m-%d"), "degradations": list(config.degrade)}
-        export_enhancement(averaged, path.with_suffix(".onnx"), config.id, facts)
+        scores = {k: v for k, v in read_metrics(config.out)[-1].items() if k.endswith(("PSNR", "SSIM", "input"))}
+        known = {"network": config.network, "degradations": sorted(set(config.degrade)), "scores": scores}
+        date = {"date": time.strftime("%Y-%m-%d")}
+        export_enhancement(averaged, path.with_suffix(".onnx"), config.id, {**(facts or {}), **known, **date})
     return path
 
 
