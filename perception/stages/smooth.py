@@ -20,7 +20,7 @@ REFERENCE_STEP_S = 1 / 15
 LONGEST_STEP_S = 0.5  # between two frames; after a longer one nothing is carried
 FLOW_SIDE = 240  # pixels of the longer side at which motion is looked for
 ALIKE = 16.0  # grey levels that a point may change on its way; more is an occlusion, or wrong
-CUT = 0.4  # a smaller share of points that are found again is another scene
+CUT = 0.6  # a smaller share of points that are found again is another scene
 UNSAID = 0.9  # confidence of a model that gives none
 
 Trust = npt.NDArray[np.float32]  # (h, w), 0..MOST_TRUST
