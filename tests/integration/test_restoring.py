@@ -43,7 +43,7 @@ def test_a_run_leaves_a_model_its_enhancement_pictures_and_a_report(
 ) -> None:
     out = tmp_path / "run"
     arguments = ("--data", data, "--score", f"{data}:val", "--degrade", "gaussian", "--id", "mine", "--out", str(out))
-    assert main(["restore", *SHORT, *arguments, "--evaluate-every", "1"]) == 0
+    assert main(["restore", *SHORT, *arguments]) == 0
     assert "wrote" in capsys.readouterr().out
     lines = metrics_of(out)
     assert [line["epoch"] for line in lines] == [1, 2]
@@ -54,6 +54,15 @@ def test_a_run_leaves_a_model_its_enhancement_pictures_and_a_report(
     assert "camvid:val PSNR" in (out / "report.html").read_text()
     enhancement = read_enhancement(str(out / "model.onnx"))
     assert (enhancement.name, enhancement.factor, enhancement.multiple) == ("mine", 1, 8)
+    before = (out / "model.onnx").read_bytes()
+    assert main(["restore", *SHORT, *arguments, "--resume", "--fact", "licence=none"]) == 0
+    card = json.loads((out / "model.json").read_text())
+    assert (card["licence"], card["id"], card["degradations"]) == ("none", "mine", ["gaussian"])
+    assert card["scores"]["camvid:val PSNR"] == lines[-1]["camvid:val PSNR"]
+    assert card["sha256"] == read_enhancement(str(out / "model.onnx")).sha256
+    assert (out / "model.onnx").read_bytes() != before
+    assert len(metrics_of(out)) == 2
+    capsys.readouterr()
     assert main(["restore", *SHORT, *arguments]) == 2
     assert "holds a run already" in capsys.readouterr().err
     assert main(["restore", *SHORT, *arguments, "--loss", "l2", "--resume"]) == 2

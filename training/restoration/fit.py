@@ -48,8 +48,8 @@ def restore(
 ) -> Path:
     """Train to the end and return the path of the averaged model; what is scored and drawn is as in ``fit``.
 
-    Its enhancement for a node lies beside it as ``model.onnx`` with a card that holds ``facts`` and the last scores; not
-    for ``UNTRANSLATED`` networks. A finished run that is resumed writes both again.
+    Its enhancement for a node lies beside it as ``model.onnx``, with a card that holds ``facts`` and the last scores;
+    not for ``UNTRANSLATED`` networks. A finished run that is resumed writes both again.
 
     Raises:
         ConfigError: the run folder belongs to another configuration, or exists and ``resume`` is off; or there is no
