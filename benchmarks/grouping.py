@@ -72,9 +72,8 @@ def main() -> None:
         print(name, json.dumps(figures, indent=1))
     if args.out:
         before = json.loads(args.out.read_text()) if args.out.exists() else {}
-        args.out.write_text(
-            json.dumps(before | {"machine": hardware(), "software": software()} | result, indent=1) + "\n"
-        )
+        found = {**before, "machine": hardware(), "software": software(), **result}
+        args.out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def costs(cells: tuple[int, int], rounds: int) -> Mapping[str, Any]:
@@ -176,10 +175,12 @@ def random_maps(seed: int, shape: tuple[int, int, int]) -> Maps:
     labels = blocks.repeat(8, 1).repeat(8, 2).astype(np.uint8)
     noise = random.random(labels.shape) < random.choice([0.01, 0.1, 0.5])
     labels[noise] = random.integers(0, 19, noise.sum())
-    heat = random.normal(random.choice([-6, -3, 0]), 2, (frames, 1, height, width)).astype(np.float32)
+    heat: npt.NDArray[np.float32] = random.normal(random.choice([-6, -3, 0]), 2, (frames, 1, height, width)).astype(
+        np.float32
+    )
     heat = np.rint(heat * 4) / 4 if seed % 3 == 1 else heat
     spread = random.choice([0.5, 3.0, 30.0, 3000.0])
-    offsets = random.normal(0, spread, (frames, 2, height, width)).astype(np.float32)
+    offsets: npt.NDArray[np.float32] = random.normal(0, spread, (frames, 2, height, width)).astype(np.float32)
     offsets = np.rint(offsets * 2) / 2 if seed % 3 == 2 else offsets
     sure = random.integers(0, 256, labels.shape, np.uint8)
     return {"labels_in": labels, "confidence_in": sure, "centres": heat, "offsets": offsets}

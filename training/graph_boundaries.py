@@ -18,8 +18,7 @@ from training.onnx_graph import OnnxGraph
 def add_boundary_grouping(
     graph: OnnxGraph,
     maps: tuple[str, str],
-    body: str,
-    border: str,
+    boundary: str,
     *,
     factor: int,
     thing_ids: tuple[int, ...],
@@ -28,8 +27,9 @@ def add_boundary_grouping(
     """Append the grouping and its outputs. As ``add_centre_grouping``; of the settings only ``most`` counts.
 
     Args:
-        body, border: f32 (N, 1, H, W) logits.
+        boundary: f32 (N, 2, H, W) logits of body and border.
     """
+    body, border = graph.split(boundary, 2, axis=1)
     build = BoundaryGrouping(graph, settings, thing_ids)
     cells = build.cells(body)
     number, claimed, found = build.numbers(body, border, cells)

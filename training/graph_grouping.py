@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import keras
 
 Method = Literal["centre", "boundary"]
-HEADS: dict[str, tuple[str, str]] = {"centre": ("centres", "offsets"), "boundary": ("body", "border")}
+HEADS: dict[str, tuple[str, ...]] = {"centre": ("centres", "offsets"), "boundary": ("boundary",)}
 
 
 def output_names(model: keras.Model) -> list[str]:
@@ -66,9 +66,10 @@ def add_grouping(
     if not things or things != tuple(range(things[0], card.classes.rows[-1].id + 1)):
         raise ModelError(f"Objects can be grouped where the last classes of the table are the things, got {things}.")
     factor = settings.stride // label_stride
-    one, other = (heads[name] for name in wanted)
-    add = add_centre_grouping if method == "centre" else add_boundary_grouping
-    return add(graph, maps, one, other, factor=factor, thing_ids=things, settings=settings)
+    given = [heads[name] for name in wanted]
+    if method == "centre":
+        return add_centre_grouping(graph, maps, *given, factor=factor, thing_ids=things, settings=settings)
+    return add_boundary_grouping(graph, maps, *given, factor=factor, thing_ids=things, settings=settings)
 
 
 def grouped_outputs() -> list[ValueInfoProto]:

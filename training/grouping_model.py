@@ -14,7 +14,7 @@ from training.onnx_graph import OPSET, OnnxGraph
 
 
 def grouping_model(method: Method, settings: CentreSettings, factor: int = 2) -> ModelProto:
-    """A model from labels and confidence, u8 (N, h, w), and the two heads of a method, f32 (N, 1 or 2, H, W).
+    """A model from labels and confidence, u8 (N, h, w), and the heads of a method, f32 NCHW.
 
     It gives ``labels``, ``confidence``, ``ids`` and ``id_scores`` of the graph contract; h = factor * H.
     """
@@ -24,15 +24,9 @@ def grouping_model(method: Method, settings: CentreSettings, factor: int = 2) ->
         graph.add("Unsqueeze", [graph.add("Cast", [name], to=TensorProto.FLOAT), graph.constant([1], "int64")])
         for name in given
     ]
-    add, heads = (add_centre_grouping if method == "centre" else add_boundary_grouping), HEADS[method]
-    voted = add(
-        graph,
-        (maps[0], maps[1]),
-        *heads,
-        factor=factor,
-        thing_ids=CITYSCAPES.thing_ids(),
-        settings=settings,
-    )
+    heads, things = HEADS[method], CITYSCAPES.thing_ids()
+    add = add_centre_grouping if method == "centre" else add_boundary_grouping
+    voted = add(graph, (maps[0], maps[1]), *heads, factor=factor, thing_ids=things, settings=settings)
     for one, name in zip(voted, ("labels", "confidence")):
         graph.add("Cast", [graph.add("Squeeze", [one, graph.constant([1], "int64")])], name, to=TensorProto.UINT8)
     tensor, pixels = helper.make_tensor_value_info, ["N", "h", "w"]
@@ -41,8 +35,7 @@ def grouping_model(method: Method, settings: CentreSettings, factor: int = 2) ->
         "grouping",
         [
             *(tensor(name, TensorProto.UINT8, pixels) for name in given),
-            tensor(heads[0], TensorProto.FLOAT, ["N", 1, "H", "W"]),
-            tensor(heads[1], TensorProto.FLOAT, ["N", 2 if method == "centre" else 1, "H", "W"]),
+            *(tensor(name, TensorProto.FLOAT, ["N", 1 if name == "centres" else 2, "H", "W"]) for name in heads),
         ],
         [
             *(tensor(name, TensorProto.UINT8, pixels) for name in ("labels", "confidence")),

@@ -107,7 +107,7 @@ def test_the_graph_gives_the_bytes_of_its_reference(
         for m, s in ((1, 2), (-4, 1))
     )
     names = ["labels", "confidence", "ids", "id_scores"]
-    given_maps = {"labels_in": labels, "confidence_in": sure, "body": body[:, None], "border": border[:, None]}
+    given_maps = {"labels_in": labels, "confidence_in": sure, "boundary": np.stack([body, border], axis=1)}
     found = session.run(names, given_maps)
     for frame, maps in enumerate(zip(labels, sure, body, border)):
         wanted = group_by_boundaries(*maps, CITYSCAPES.thing_ids(), MOST)
