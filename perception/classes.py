@@ -102,3 +102,6 @@ CITYSCAPES = table_from_rows(
         ("bicycle", (119, 11, 32), True),
     ]
 )
+
+# Train id -> label id, as in the Cityscapes label definition: what its files hold.
+LABEL_IDS: tuple[int, ...] = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
