@@ -260,12 +260,12 @@ def _rate(clip: Path, model: str, kinds: tuple[str, ...], engine: str, frames: i
         endpoint = f"ipc://{folder}/node"
         settings = {"engine": engine, "model": model}
         with (
-            Subscriber(endpoint, kinds=kinds, timeout=60.0) as subscriber,
+            Subscriber(endpoint, kinds=kinds, timeout=300.0) as subscriber,
             node(str(clip), endpoint, frames, live=False, settings=settings) as child,
         ):
             for _ in subscriber.scenes():
                 arrivals.append(time.monotonic())
-            child.communicate(timeout=30)
+            child.communicate(timeout=120)
     counted = arrivals[len(arrivals) // 10 :]
     return round((len(counted) - 1) / (counted[-1] - counted[0]), 2)
 
