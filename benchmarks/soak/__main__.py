@@ -7,6 +7,9 @@ server, two as JPEGs over HTTP. One subscriber audits every message; another one
 fault it is asked whether the right event came, whether the camera was back within five seconds, and whether anybody
 else noticed. At the end: ledger, audit, growth of memory, open files and threads. Exit code 1 where a bar is missed.
 SIGINT and SIGTERM end it early, with the report. ``--out`` gets ``soak.json`` and ``soak.md``.
+
+It takes a quarter of a core. On a machine that others use, ``chrt -r 1 python benchmarks/soak`` (as root) lets it have
+that in time; a fault in whose time the participants waited for a processor is not judged, and counted as such.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ import numpy as np
 from cast import Camera, Node, Reader
 from faults import FAULTS, Outcome, Soak, judge_bystanders
 from report import judge, page, plain
-from usage import Sample, look
+from usage import Sample, Waiting, look
 from witness import Witness
 
 from perception.bench.machine import Load, hardware, software
@@ -100,6 +103,7 @@ def _soak(args: argparse.Namespace, folder: Path, stop: threading.Event) -> bool
         f"({', '.join(f'{stream}: {kind}' for stream, kind in STREAMS.items())}), network {args.size}, "
         f"stall_timeout {args.stall_timeout:g} s, a fault every {PERIOD_S:g} s; growth is judged after "
         f"{minutes / WARM_UP_SHARE:.1f} minutes of warm-up.",
+        "scheduling": "real-time" if os.sched_getscheduler(0) != os.SCHED_OTHER else f"nice {os.nice(0)}",
         "machine": hardware(),
         "software": software(),
         "cpu_cores": (samples[-1].cpu_s - samples[0].cpu_s) / max(1.0, samples[-1].at_s - samples[0].at_s),
@@ -153,22 +157,30 @@ def _break_things(
     """A fault every ten seconds, or as soon as the one before it is over; and a sample before each."""
     outcomes: list[Outcome] = []
     samples: list[Sample] = []
-    due_s = began_s
+    due_s, waiting = began_s, Waiting()
     while time.monotonic() - began_s < seconds and soak.node.process.poll() is None:
         if stop.wait(max(0.0, due_s - time.monotonic())):
             break
         due_s = max(due_s + PERIOD_S, time.monotonic())
         samples.append(look(soak.node, began_s))
+        waiting.since_last_s(_all(soak))
         outcome = FAULTS[len(outcomes) % len(FAULTS)](soak)
         judge_bystanders(soak, outcome)
+        outcome.waited_s = waiting.since_last_s(_all(soak))
         outcome.at_s -= began_s
         outcomes.append(outcome)
         soak.rounds = len(outcomes) // len(FAULTS)
-        bad = sum(bool(outcome.problems) for outcome in outcomes)
+        bad = sum(outcome.judged and bool(outcome.problems) for outcome in outcomes)
         line.show(f"{outcome.at_s / 60:.1f} min: {len(outcomes)} faults, {bad} not answered as they should be")
         for problem in outcome.problems:
             line.note(f"{outcome.at_s:.0f} s, {outcome.fault} {outcome.target}: {problem}")
     return outcomes, samples
+
+
+def _all(soak: Soak) -> list[int]:
+    """Process ids of who has to be in time."""
+    cameras = [camera.process.pid for camera in soak.cameras]
+    return [os.getpid(), soak.node.process.pid, *soak.node.captures, soak.reader.process.pid, *cameras]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """A network camera of the soak, in a process that can be stopped and killed: ``camera.py mjpeg|rtsp PORT FOLDER FPS``.
 
 Plays the pictures of a folder over and over in real time: as JPEGs over HTTP, or its ``clip.ts`` over RTSP. Prints
-the address and serves until it is killed. ``mjpeg`` sends ten broken pictures after SIGUSR1, and after SIGUSR2 noise
-in which no picture can be found.
+a line when it listens, and serves until it is killed. ``mjpeg`` sends ten broken pictures after SIGUSR1, and after
+SIGUSR2 noise in which no picture can be found.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[2] / "tests" / "integration"))
@@ -58,13 +59,13 @@ class Loop:
 def main() -> None:
     """Serve until the end of the process."""
     kind, port, folder, fps = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
-    if kind == "mjpeg":
-        server = camera_server(Loop(folder, fps).play, port)
-    else:
-        seconds = len(list(folder.glob("*.jpg"))) / fps
-        server = rtsp_server((folder / "clip.ts").read_bytes(), seconds, port=port)
-    with server as served:
-        print(served if isinstance(served, str) else served[0], flush=True)
+    with ExitStack() as servers:
+        if kind == "mjpeg":
+            servers.enter_context(camera_server(Loop(folder, fps).play, port))
+        else:
+            seconds = len(list(folder.glob("*.jpg"))) / fps
+            servers.enter_context(rtsp_server((folder / "clip.ts").read_bytes(), seconds, port=port))
+        print("listening", flush=True)
         while True:
             signal.pause()
 

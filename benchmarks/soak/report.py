@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from faults import RECOVERY_S, Outcome
+from faults import RECOVERY_S, STARVED_S, Outcome
 from usage import Sample, growth, rise
 from witness import Witness
 
 SLOPE_MB_PER_H = 5.0
+JUDGED = 0.95  # at least this share of the faults must have been judged
 SHORTEST_S = 20 * 60.0  # of what remains after the warm-up: less says nothing about a slope
 
 
@@ -34,13 +35,19 @@ def judge(
     exit_code: int,
 ) -> list[Bar]:
     """Every bar of the soak."""
-    bad = [outcome for outcome in outcomes if outcome.problems]
-    returns = [outcome.recovery_s for outcome in outcomes if outcome.recovery_s is not None]
+    judged = [outcome for outcome in outcomes if outcome.judged]
+    good = sum(not outcome.problems for outcome in judged)
+    returns = [outcome.recovery_s for outcome in judged if outcome.recovery_s is not None]
     return [
         Bar(
             "every fault is answered, and only by what it caused",
-            f"{len(outcomes) - len(bad)} of {len(outcomes)}",
-            not bad and bool(outcomes),
+            f"{good} of {len(judged)}",
+            good == len(judged) > 0,
+        ),
+        Bar(
+            f"faults that were judged: the machine had {STARVED_S:g} s of processor time for who needed it",
+            f"{len(judged)} of {len(outcomes)}",
+            len(judged) >= JUDGED * len(outcomes),
         ),
         Bar(
             f"recovery within {RECOVERY_S:g} s of the camera's return",
@@ -146,9 +153,14 @@ def page(result: Mapping[str, Any], bars: Sequence[Bar], outcomes: Sequence[Outc
         "",
         f"Processor: the node and its captures took {result['cpu_cores']:.2f} cores. Other programs took "
         f"{100 * (result['others'] or 0):.0f} % of the machine. Age of a frame at the subscriber: "
-        f"p50 {result['age_ms']['p50']:.0f} ms, p99 {result['age_ms']['p99']:.0f} ms.",
+        f"p50 {result['age_ms']['p50']:.0f} ms, p99 {result['age_ms']['p99']:.0f} ms. "
+        f"Scheduling of the soak: {result['scheduling']}.",
     ]
-    problems = [f"- {o.at_s:.0f} s, {o.fault} {o.target}: {problem}" for o in outcomes for problem in o.problems]
+    problems = [
+        f"- {o.at_s:.0f} s, {o.fault} {o.target}: {problem} (waited {o.waited_s:.1f} s for a processor)"
+        for o in outcomes
+        for problem in o.problems
+    ]
     return "\n".join([*lines, *(["", "What went wrong:", "", *problems] if problems else []), ""])
 
 
