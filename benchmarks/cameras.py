@@ -115,6 +115,8 @@ def _contest(clip: Path, args: argparse.Namespace, *, nodes: int, settings: dict
             for stream in streams:
                 target = readings[int(stream.removeprefix("camera"))]
                 readers.append(threading.Thread(target=_read, args=(endpoint, stream, target), daemon=True))
+        for child in children:
+            _wait_until_ready(child)
         for reader in readers:
             reader.start()
         ended = [child.communicate(timeout=PATIENCE_S) for child in children]
@@ -124,6 +126,16 @@ def _contest(clip: Path, args: argparse.Namespace, *, nodes: int, settings: dict
         if child.returncode:
             raise SystemExit(f"a node failed: {complaint.strip().splitlines()[-1]}")
     return _figures(readings, [json.loads(said) for said, _ in ended])
+
+
+def _wait_until_ready(child: subprocess.Popen[str]) -> None:
+    """So that all nodes begin at once, none while another loads its model."""
+    assert child.stderr is not None
+    said = ""
+    for said in child.stderr:
+        if said.startswith("waiting for subscribers"):
+            return
+    raise SystemExit(f"a node failed: {said.strip()}")
 
 
 def _toml(clip: Path, streams: list[str], endpoint: str, args: argparse.Namespace, settings: dict[str, object]) -> str:
@@ -155,6 +167,8 @@ def _figures(readings: list[Reading], summaries: list[dict[str, Any]]) -> Figure
     end = min(reading.arrived_ns[-1] for reading in readings)
     within = [at for reading in readings for at in reading.arrived_ns if begin < at <= end]
     ages = [age for reading in readings for at, age in zip(reading.arrived_ns, reading.ages_ms) if begin < at <= end]
+    if not within:
+        raise SystemExit("The cameras were never at work together: give more --frames.")
     frames = sum(summary["frames"]["published"] for summary in summaries)
     return {
         "fps": len(within) * 1e9 / (end - begin),

@@ -66,7 +66,7 @@ def main() -> None:
     whole = sum(result["indexed"] == result["messages"] and not result["damaged"] for result in results)
     print(f"{whole} of {args.kills} files open and repair; at most {worst:.3f} s are missing")
     if args.out:
-        result = {
+        report = {
             "command": f"python benchmarks/kill_recorder.py --kills {args.kills} --seed {args.seed}",
             "source": args.source,
             "date": time.strftime("%Y-%m-%d"),
@@ -76,7 +76,7 @@ def main() -> None:
             "most_missing_s": worst,
             "kills": results,
         }
-        write(args.out, result)
+        write(args.out, report)
     sys.exit(int(whole < args.kills or worst > ALLOWED_S))
 
 

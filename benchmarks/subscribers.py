@@ -33,7 +33,7 @@ from perception.sources import open_source
 from perception.terminal import StatusLine
 
 KEPT = 0.99  # of the clip's rate
-PATIENCE_S = 120.0
+PATIENCE_S = 120
 TOPICS = (b"front/labels/", b"front/objects/", b"front/event/")
 PORT = 5689
 
