@@ -10,6 +10,8 @@ import keras
 
 from training.data.datasets import Pair
 from training.evaluate import SCORE_PIXELS, keras_predictor
+from training.object_plots import plot_objects
+from training.objects import has_head, keras_finder
 from training.plots import plot_curves, plot_predictions
 from training.report import read_metrics, write_report
 
@@ -23,8 +25,13 @@ class Album:
 
     def draw(self, model: keras.Model) -> None:
         """Draw all of it anew. Raises OutputError."""
-        plot_curves(read_metrics(self.folder), self.folder / "curves.png")
+        objects = has_head(model)
+        score = ("AP50", "average precision at IoU 0.5") if objects else ("mIoU", "mean IoU")
+        plot_curves(read_metrics(self.folder), self.folder / "curves.png", score=score[0], unit=score[1])
         if self.pairs:
-            predict = keras_predictor(model, SCORE_PIXELS[self.pairs[0].kind])
-            plot_predictions(predict, self.pairs, self.folder / "predictions.png")
+            pixels, sheet = SCORE_PIXELS[self.pairs[0].kind], self.folder / "predictions.png"
+            if objects:
+                plot_objects(keras_finder(model, pixels), self.pairs, sheet)
+            else:
+                plot_predictions(keras_predictor(model, pixels), self.pairs, sheet)
         write_report(self.folder)

@@ -25,7 +25,7 @@ CAR = 13
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """The objects of one frame, N of them, at the size of the labels."""
+    """The objects of one frame, N of them, at network size."""
 
     labels: LabelMap  # (h, w) u8 train ids
     ids: npt.NDArray[np.int32]  # (h, w) 0 = none, else 1..N
@@ -37,15 +37,23 @@ class Found:
 Finder = Callable[[Image], Found]
 
 
+def has_head(model: keras.Model) -> bool:
+    """Whether a model tells objects apart by outputs of its own."""
+    return not {"centres", "boundary"}.isdisjoint(model.output_names)
+
+
 def keras_finder(model: keras.Model, pixels: int) -> Finder:
-    """Find objects with a model that has a centre head, frames being brought to ``pixels`` as the node does."""
+    """Find objects with a model that has a centre head, frames being brought to ``pixels`` as the node does.
+
+    Logits are brought to network size bilinearly, as a graph does that is exported with ``--label-stride 1``.
+    """
 
     def find(image: Image) -> Found:
         height, width = image.shape[:2]
         frame = prepare(image, fit_size((width, height), pixels))
         answers = dict(zip(model.output_names, model.predict_on_batch(frame[None])))
         maps = {name: np.asarray(answer, np.float32)[0] for name, answer in answers.items()}
-        logits = maps.pop("logits")
+        logits = cv2.resize(maps.pop("logits"), frame.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
         grouped = group_by_centres(
             logits.argmax(axis=-1).astype(np.uint8),
@@ -87,15 +95,6 @@ def score_objects(find: Finder, pairs: Sequence[Pair], *, min_area: int = 100) -
         "AP50": score.mean(score.ap[:, :1]),
         "car AP": car,
         "car AP50": car50,
-        "pairs": score.touching.share,
+        "told apart": score.touching.share,
     }
     return {name: round(value, 4) for name, value in named.items() if np.isfinite(value)}
-
-
-def colour_of_ways(offsets: npt.NDArray[np.float32]) -> Image:
-    """(h, w, 2) offsets as (h, w, 3) u8 BGR: the hue is where to, the saturation how far, up to 32 cells."""
-    angle = np.arctan2(offsets[..., 0], offsets[..., 1])
-    hue = np.round((angle + np.pi) / (2 * np.pi) * 179).astype(np.uint8)
-    saturation = np.round(np.clip(np.hypot(*np.moveaxis(offsets, -1, 0)) / 32, 0, 1) ** 0.5 * 255).astype(np.uint8)
-    hsv = np.dstack([hue, saturation, np.full_like(hue, 255)])
-    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR), np.uint8)

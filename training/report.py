@@ -21,7 +21,7 @@ td,th{padding:.15rem .9rem .15rem 0;text-align:left;vertical-align:top}th{font-w
 code{background:#f2f4f6;padding:.1rem .3rem;border-radius:3px;overflow-wrap:anywhere}.muted{color:#66717a}
 .columns{display:flex;flex-wrap:wrap;gap:0 3rem}
 """
-_SCORES = ("IoU", "PSNR", "SSIM")  # how the keys of scores end
+_SCORES = ("IoU", "PSNR", "SSIM", "AP", "AP50", "told apart")  # how the keys of scores end
 
 
 def write_report(folder: Path) -> Path:

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.data.centres import UNKNOWN, Ids
+from training.data.centres import UNKNOWN, Ids, largest_of_cells
 
 # Channels of the targets.
 BODY, BORDER, WEIGHT = range(3)
-BoundaryMap = npt.NDArray[np.float32]  # (H, W, 3)
+BoundaryMap = npt.NDArray[np.float32]  # (H / 2, W / 2, 3)
 
 _DILATION = 9  # pixels of the mask in which the watershed runs
 _WIDENING = 7
@@ -30,11 +30,15 @@ class BoundaryTargets:
     """Makes the targets of one crop from its instance map."""
 
     def of(self, ids: Ids) -> BoundaryMap:
-        """(H, W, 3) f32: body, border, and 1 where it is known what there is, at the size of ``ids``."""
+        """(H / 2, W / 2, 3) f32: body, border, and 1 where it is known what there is, in cells of 2x2 pixels.
+
+        A cell is border where one of its pixels is, so that none gets lost, and else body where one of them is.
+        """
         objects = np.where(ids == UNKNOWN, 0, ids).astype(np.uint16)
-        border = between(objects)
-        body = (objects > 0) & ~border
-        return np.stack([body, border, ids != UNKNOWN], axis=-1).astype(np.float32)
+        border = largest_of_cells(between(objects)) > 0
+        body = (largest_of_cells(objects) > 0) & ~border
+        known = (largest_of_cells(ids == UNKNOWN) == 0) | body | border
+        return np.stack([body, border, known], axis=-1).astype(np.float32)
 
 
 def between(objects: Ids) -> npt.NDArray[np.bool_]:

@@ -56,9 +56,9 @@ class CentreTargets:
         counted = (known > 0) & (known != UNKNOWN) & (area >= self.least)
         for one in np.flatnonzero(counted):
             _stamp(targets[..., HEAT], y[one], x[one], self.sigma)
-        blocks = _blocks(np.where(counted[index], index, 0))
+        blocks = largest_of_cells(np.where(counted[index], index, 0))
         inside = blocks > 0
-        targets[..., HEAT_WEIGHT] = inside | (_blocks((known[index] > 0) & ~counted[index]) == 0)
+        targets[..., HEAT_WEIGHT] = inside | (largest_of_cells((known[index] > 0) & ~counted[index]) == 0)
         targets[..., DOWN] = np.where(inside, y[blocks] - np.arange(rows)[:, None], 0)
         targets[..., ACROSS] = np.where(inside, x[blocks] - np.arange(columns)[None, :], 0)
         targets[..., WAY_WEIGHT] = np.where(inside, area[blocks].astype(np.float64) ** -self.balance, 0)
@@ -83,7 +83,7 @@ def _means(
     return np.asarray((total / area - (CELL - 1) / 2) / CELL, np.float64)
 
 
-def _blocks(values: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
+def largest_of_cells(values: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
     """(H, W) to (H / CELL, W / CELL): the largest of each cell, so that a thin object does not fall through."""
     height, width = (side // CELL for side in values.shape)
     return np.asarray(

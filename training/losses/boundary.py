@@ -29,7 +29,7 @@ class BoundaryLoss:
             raise ValueError(f"The weights of a loss are finite and not negative, got {wrong[0]}.")
 
     def __call__(self, targets: Tensor, answers: list[Tensor]) -> Tensor:
-        """Scalar f32. ``targets`` are (B, H, W, 3) of ``BoundaryTargets``; the answer is logits (B, H, W, 2)."""
+        """Scalar f32. ``targets`` are (B, h, w, 3) of ``BoundaryTargets``; the answer is logits (B, h, w, 2)."""
         logits = ops.cast(answers[0], "float32")
         truth, weight = targets[..., : BORDER + 1], targets[..., WEIGHT:]
         entropy = ops.softplus(logits) - truth * logits

@@ -10,17 +10,16 @@ from typing import Any
 import keras
 from keras import layers
 
-from training.models.instance_decoder import PREFIX, Trunk, instance_decoder, separable
+from training.models.instance_decoder import PREFIX, DecoderWidths, Trunk, instance_decoder, separable
 
 Tensor = Any
-CHANNELS = {16: 64, 8: 64, 4: 48}
 _BRANCH = 32
 _RARE = -4.0  # logit of a centre at the start: few cells hold one
 
 
 def centre_head(trunk: Trunk) -> dict[str, Tensor]:
     """``centres`` (B, H/4, W/4, 1), logits of the heat map, and ``offsets`` (B, H/4, W/4, 2), (dy, dx) in cells."""
-    x = instance_decoder(trunk, CHANNELS)
+    x = instance_decoder(trunk, DecoderWidths())
     heat, way = (separable(x, _BRANCH, f"{PREFIX}_{name}") for name in ("heat", "way"))
     start = keras.initializers.Constant(_RARE)
     return {

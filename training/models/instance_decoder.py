@@ -21,21 +21,36 @@ _KERNEL = 5
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """Feature maps of the trunk: the encoder's at strides 4, 8 and 16, the context at 32, the decoder's at 2 to 16."""
+    """Feature maps of the trunk, by stride: the encoder's at 4 to 32, the decoder's at 2 to 16; the context at 32."""
 
-    skips: dict[int, Tensor]  # by stride
+    encoded: dict[int, Tensor]
+    decoded: dict[int, Tensor]
     context: Tensor
-    decoded: dict[int, Tensor]  # by stride
 
 
-def instance_decoder(trunk: Trunk, channels: dict[int, int]) -> Tensor:
-    """Features (B, H/4, W/4, channels[4]) from a frame of (H, W); ``channels`` by stride, 16, 8 and 4."""
-    x = conv_relu(trunk.context, channels[16], 1, f"{PREFIX}32_reduce")
-    for stride in (16, 8, 4):
-        width = channels[stride]
-        side = layers.Concatenate(name=f"{PREFIX}{stride}_side")([trunk.skips[stride], trunk.decoded[stride]])
-        side = conv_relu(side, width if stride == 16 else width // 2, 1, f"{PREFIX}{stride}_side")
-        x = join(x, side, width, f"{PREFIX}{stride}")
+@dataclass(frozen=True, slots=True)
+class DecoderWidths:
+    """Channels of the decoder at strides 32, 16, 8 and 4, of what it takes from the trunk at 16, 8 and 4."""
+
+    deep: int = 128
+    decoder: tuple[int, int, int] = (128, 96, 48)
+    side: tuple[int, int, int] = (96, 48, 24)
+
+
+def instance_decoder(trunk: Trunk, widths: DecoderWidths) -> Tensor:
+    """Features (B, H/4, W/4, C) from a frame of (H, W).
+
+    Where maps are coarse a second convolution costs next to nothing and looks 64 pixels farther.
+    """
+    x = layers.Concatenate(name=f"{PREFIX}32_join")([trunk.encoded[32], trunk.context])
+    x = conv_relu(x, widths.deep, 1, f"{PREFIX}32_reduce")
+    x = separable(x, widths.deep, f"{PREFIX}32_fuse")
+    for stride, channels, beside in zip((16, 8, 4), widths.decoder, widths.side):
+        side = layers.Concatenate(name=f"{PREFIX}{stride}_trunk")([trunk.encoded[stride], trunk.decoded[stride]])
+        side = conv_relu(side, beside, 1, f"{PREFIX}{stride}_side")
+        x = join(x, side, channels, f"{PREFIX}{stride}")
+        if stride > 4:
+            x = separable(x, channels, f"{PREFIX}{stride}_more")
     return x
 
 

@@ -54,8 +54,8 @@ def light_unet(
     are its outputs, called as in ``training.models.centre_head`` or ``boundary_head``, after the logits.
     """
     frame = keras.Input((None, None, 3), dtype="uint8", name="frame")
-    *skips, x = efficientnet_lite(frame, encoder)
-    x = _context(x, widths.context)
+    *skips, deepest = efficientnet_lite(frame, encoder)
+    x = _context(deepest, widths.context)
     context, decoded = x, {}
     for skip, channels, stride in zip(reversed(skips), widths.decoder, _STRIDES):
         x = decoded[stride] = _up(x, skip, channels, f"decoder{stride}")
@@ -63,7 +63,7 @@ def light_unet(
     if auxiliary:
         outputs.append(score(decoded[8], classes, "auxiliary"))
     if head is not None:
-        trunk = Trunk(dict(zip(reversed(_STRIDES), skips)), context, decoded)
+        trunk = Trunk(dict(zip((2, 4, 8, 16, 32), [*skips, deepest])), decoded, context)
         outputs += (centre_head(trunk) if head == "centre" else boundary_head(trunk)).values()
     return keras.Model(frame, outputs if len(outputs) > 1 else outputs[0], name="light_unet")
 

@@ -1,0 +1,127 @@
+"""A head that tells objects apart is trained on a frozen light U-Net, from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_data import write_camvid, write_kitti, write_png
+
+from perception.errors import ConfigError, ModelError
+from training.cli import main
+from training.data.datasets import open_dataset
+from training.data.instances import instance_path
+from training.settings import FitConfig
+
+keras = pytest.importorskip("keras", reason="training needs Keras and a backend")
+
+# Keras writes its files with an older idiom of numpy's.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+SIZE = (128, 64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``kitti/`` with two cars that touch in every frame, and ``trunk.keras``, a light U-Net without training."""
+    from training.models.network import build_network
+
+    folder = tmp_path_factory.mktemp("instances")
+    for pair in open_dataset(f"kitti:{write_kitti(folder / 'kitti', count=6, size=SIZE)}"):
+        raw = np.full(SIZE[::-1], 7 * 256, np.uint16)
+        raw[16:48, 20:60], raw[16:48, 60:100] = 26 * 256 + 1, 26 * 256 + 2
+        write_png(instance_path(pair), raw)
+        write_png(pair.labels, (raw // 256).astype(np.uint8))
+    keras.utils.set_random_seed(1)
+    build_network("light", width="small").save(folder / "trunk.keras")
+    return folder
+
+
+def fit(folder: Path, out: str, *more: str, head: str = "centre") -> int:
+    data = ["--data", f"kitti:{folder / 'kitti'}:fit", "--score", f"kitti:{folder / 'kitti'}:proxy"]
+    size = ["--width", "small", "--batch", "2", "--steps", "2", "--crop", "64x64", "--workers", "1"]
+    start = ["--head", head, "--initial-weights", str(folder / "trunk.keras"), "--evaluate-every", "1", "--ema", "0.5"]
+    return int(main(["fit", "--out", str(folder / out), *data, *size, *start, *more]))
+
+
+def weights_by_path(model: Any) -> dict[str, np.ndarray]:
+    return {variable.path: variable.numpy() for variable in model.variables}
+
+
+@pytest.mark.timeout(600)
+def test_the_head_learns_and_the_trunk_stays_as_it_is(folder: Path) -> None:
+    from training.models.saved import load_model
+
+    assert fit(folder, "run", "--epochs", "1", "--precision", "mixed_bfloat16") == 0
+    before, after = load_model(folder / "trunk.keras"), load_model(folder / "run" / "model.keras")
+    assert after.output_names == ["logits", "centres", "offsets"]
+    trunk, whole = weights_by_path(before), weights_by_path(after)
+    assert all((whole[path] == values).all() for path, values in trunk.items())
+    frame = np.random.default_rng(0).integers(0, 256, (1, 64, 128, 3), np.uint8)
+    logits, centres, offsets = (np.asarray(answer) for answer in after.predict_on_batch(frame))
+    assert (logits == np.asarray(before.predict_on_batch(frame))).all()
+    assert centres.shape == (1, 16, 32, 1)
+    assert offsets.shape == (1, 16, 32, 2)
+    (line,) = [json.loads(text) for text in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert 0 <= line["kitti:proxy car AP50"] <= 1
+    assert "kitti:proxy told apart" in line
+    assert (folder / "run" / "predictions.png").stat().st_size > 1000
+    assert "car AP50" in (folder / "run" / "report.html").read_text()
+
+
+@pytest.mark.timeout(600)
+def test_a_resumed_run_ends_like_one_that_was_not_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from training.models.saved import load_model
+    from training.saver import Saver
+
+    assert fit(folder, "whole", "--epochs", "2") == 0
+
+    def stop(saver: Saver, epoch: int, logs: dict[str, float] | None = None) -> None:
+        end_epoch(saver, epoch, logs)
+        raise KeyboardInterrupt
+
+    end_epoch = Saver.on_epoch_end
+    monkeypatch.setattr(Saver, "on_epoch_end", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(folder, "stopped", "--epochs", "2")
+    monkeypatch.undo()
+    assert fit(folder, "stopped", "--epochs", "2", "--resume") == 0
+    one, other = (weights_by_path(load_model(folder / run / "model.keras")) for run in ("whole", "stopped"))
+    assert all(np.allclose(values, other[path], atol=1e-5) for path, values in one.items())
+
+
+@pytest.mark.timeout(600)
+def test_the_boundary_head_gives_bodies_and_borders(folder: Path) -> None:
+    from training.models.saved import load_model
+
+    assert fit(folder, "boundary", "--epochs", "1", head="boundary") == 0
+    model = load_model(folder / "boundary" / "model.keras")
+    assert model.output_names == ["logits", "boundary"]
+    frame = np.zeros((1, 64, 128, 3), np.uint8)
+    assert np.asarray(model.predict_on_batch(frame)[1]).shape == (1, 16, 32, 2)
+
+
+def test_data_without_objects_is_refused_at_once(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(folder, "no", "--data", f"camvid:{write_camvid(tmp_path / 'camvid')}") == 2
+    assert "does not tell objects apart" in capsys.readouterr().err
+    bare = write_kitti(tmp_path / "kitti", count=2)
+    assert fit(folder, "no", "--data", f"kitti:{bare}") == 2
+    assert "2 of 2 images have no instance map" in capsys.readouterr().err
+    assert not (folder / "no").exists()
+
+
+def test_a_head_needs_a_trunk_that_fits(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="needs initial_weights"):
+        FitConfig(out=tmp_path, head="centre")
+    with pytest.raises(ConfigError, match="stands on the network light; unet takes none"):
+        FitConfig(out=tmp_path, head="centre", network="unet", initial_weights=folder / "trunk.keras")
+    from training.head_training import build_trainee
+
+    config = FitConfig(out=tmp_path, head="centre", width="large", initial_weights=folder / "trunk.keras")
+    with pytest.raises(ModelError, match="cannot start this run"):
+        build_trainee(config, print)
