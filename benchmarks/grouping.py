@@ -175,15 +175,16 @@ def random_maps(seed: int, shape: tuple[int, int, int]) -> Maps:
     labels = blocks.repeat(8, 1).repeat(8, 2).astype(np.uint8)
     noise = random.random(labels.shape) < random.choice([0.01, 0.1, 0.5])
     labels[noise] = random.integers(0, 19, noise.sum())
-    heat: npt.NDArray[np.float32] = random.normal(random.choice([-6, -3, 0]), 2, (frames, 1, height, width)).astype(
-        np.float32
-    )
-    heat = np.rint(heat * 4) / 4 if seed % 3 == 1 else heat
+    heat = random.normal(random.choice([-6, -3, 0]), 2, (frames, 1, height, width))
+    if seed % 3 == 1:  # ties
+        heat = np.rint(heat * 4) / 4
     spread = random.choice([0.5, 3.0, 30.0, 3000.0])
-    offsets: npt.NDArray[np.float32] = random.normal(0, spread, (frames, 2, height, width)).astype(np.float32)
-    offsets = np.rint(offsets * 2) / 2 if seed % 3 == 2 else offsets
+    offsets = random.normal(0, spread, (frames, 2, height, width))
+    if seed % 3 == 2:  # halves are rounded to even
+        offsets = np.rint(offsets * 2) / 2
     sure = random.integers(0, 256, labels.shape, np.uint8)
-    return {"labels_in": labels, "confidence_in": sure, "centres": heat, "offsets": offsets}
+    heads = {"centres": heat.astype(np.float32), "offsets": offsets.astype(np.float32)}
+    return {"labels_in": labels, "confidence_in": sure, **heads}
 
 
 def sweep(count: int) -> Mapping[str, Any]:

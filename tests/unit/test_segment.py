@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import tiny_model
 
+from perception.engines.contract import check_outputs
 from perception.engines.open import open_engine
+from perception.engines.recorded import RecordedEngine
 from perception.engines.simulated import SimulatedEngine
 from perception.errors import EngineError
 from perception.stages.segment import segment
@@ -27,6 +29,28 @@ def scenes(count: int, width: int = 64, height: int = 32) -> Iterator[Scene]:
 
 def card_size(size: tuple[int, int]) -> tuple[int, int]:
     return size
+
+
+def test_ids_of_a_model_are_handed_on_and_those_that_make_no_sense_refused() -> None:
+    labels = np.full((2, 64, 32), 13, np.uint8)
+    ids = np.stack([np.zeros((64, 32), np.int32), np.full((64, 32), 3, np.int32)])
+    scores = np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3)
+    outputs = {"labels": labels, "ids": ids, "id_scores": scores}
+    engine = RecordedEngine(outputs)
+    for scene in segment(engine, size=card_size)(scenes(2)):
+        assert scene.segmentation is not None
+        np.testing.assert_array_equal(scene.segmentation.ids, ids[scene.frame.number])
+        np.testing.assert_array_equal(scene.segmentation.id_scores, scores[scene.frame.number])
+    engine.close()
+    check_outputs(engine.spec, (2, 64, 32, 3), outputs)
+    for wrong, message in (
+        (outputs | {"ids": ids + 1}, "ids 1..4, but scores of 1..3"),
+        (outputs | {"ids": ids - 1}, "ids -1..2"),
+        (outputs | {"ids": ids[:, :32]}, "'ids' of shape"),
+        (outputs | {"id_scores": scores[:1]}, "'id_scores' of"),
+    ):
+        with pytest.raises(EngineError, match=message):
+            check_outputs(engine.spec, (2, 64, 32, 3), wrong)
 
 
 def test_every_scene_gets_its_own_labels_in_order() -> None:

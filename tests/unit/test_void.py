@@ -56,6 +56,20 @@ def test_the_hood_as_a_polygon_or_an_image_is_void(tmp_path: Path) -> None:
         assert rows.tolist() == [False] * 26 + [True] * 6  # 32 rows, of which the last fifth begins at 25.6
 
 
+def test_what_is_void_belongs_to_no_object_of_the_model() -> None:
+    scene = make_scene(0)
+    assert scene.segmentation is not None
+    ids = np.where(np.isin(scene.segmentation.labels, CITYSCAPES.thing_ids()), 1, 0).astype(np.int32)
+    given = replace(scene.segmentation, ids=ids, id_scores=np.ones(1, np.float32))
+    out = through(replace(scene, segmentation=given), camera(region=[0.5, 0, 1, 1]))
+    assert out.segmentation is not None
+    assert out.segmentation.ids is not None
+    assert not out.segmentation.ids[:, :32].any()
+    assert out.instances is not None
+    assert out.instances.class_ids.tolist() == [11]
+    assert ids[:, :32].any(), "a stage replaces, it never edits"
+
+
 def test_a_stream_without_settings_passes_untouched() -> None:
     assert not VoidMask(camera())
     scene = make_scene(0)
