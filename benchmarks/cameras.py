@@ -7,7 +7,8 @@ Every camera plays the same clip at ``--pace max``; labels and objects of each a
 over a connection of its own. Counted are the frames that arrive while all cameras are at work: from the moment
 at which the last of them has sent its twentieth frame until the first of them ends. The contestants run in turn,
 in the opposite order every other round, all on the same cores, this process's readers too; ratios are taken within
-a round. Exit code 1 where one node is slower than a node for each, by the median of the rounds.
+a round. Exit code 1 where one node is slower than a node for each: the median of the rounds below 0.97, for equal
+contestants differ by a hundredth or two.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from perception.terminal import StatusLine
 
 WARM_UP_FRAMES = 20
 PATIENCE_S = 120.0
+NO_WORSE = 0.97
 
 Figures = dict[str, float]
 
@@ -95,7 +97,7 @@ def main() -> None:
             "rounds": rounds,
         }
         write(args.out, result)
-    sys.exit(int(statistics.median(ratios["a node each"]) < 1.0))
+    sys.exit(int(statistics.median(ratios["a node each"]) < NO_WORSE))
 
 
 def _contest(clip: Path, args: argparse.Namespace, *, nodes: int, settings: dict[str, object]) -> Figures:
