@@ -14,6 +14,7 @@ from keras import layers
 
 from training.models import vgg16
 from training.models.autoencoder import conv_autoencoder, dense_autoencoder
+from training.models.blocks import conv_relu
 from training.models.fcn import fcn
 from training.models.subpixel import PixelShuffle, PixelUnshuffle
 from training.restoration.names import Network, Up
@@ -34,7 +35,7 @@ def build_restorer(name: Network, *, latent: int = 64, up: Up = "resize", patch:
         case "denoise":
             return restoration_unet()
         case "lowlight":
-            return restoration_unet(looks_around=True)
+            return restoration_unet(norm=False, looks_around=True)
         case "subpixel":
             return subpixel_net()
         case "fcn8s":
@@ -46,23 +47,24 @@ def build_restorer(name: Network, *, latent: int = 64, up: Up = "resize", patch:
 
 
 def restoration_unet(
-    channels: tuple[int, int, int] = (32, 48, 80), *, depth: int = 2, looks_around: bool = False
+    channels: tuple[int, int, int] = (32, 48, 80), *, norm: bool = True, looks_around: bool = False
 ) -> keras.Model:
     """A U-Net between half and an eighth of the frame's size; sides in multiples of 8.
 
     The frame enters and leaves as 12 channels at half its size (as in FFDNet, Zhang et al. 2018, section III-A): the
-    costly full size holds no convolution. With ``looks_around`` the mean over the frame is added at the
-    bottom: how dark it is shows in no corner of it alone.
+    costly full size holds no convolution. The last two convolutions see those 12 again: what stays as it is need not
+    be carried through all the others. ``norm`` is batch normalisation, which learns faster, but not where frames of a
+    batch differ in brightness. With ``looks_around`` the mean over the frame is added at the bottom: how dark it
+    is shows in no corner of it alone.
     """
     frame = keras.Input((None, None, 3), dtype="uint8", name="frame")
     scaled = layers.Rescaling(1 / 128, offset=-1.0, name="normalise")(frame)
-    x = PixelUnshuffle(2, name="unshuffle")(scaled)  # (B, H/2, W/2, 12)
+    pixels = x = PixelUnshuffle(2, name="unshuffle")(scaled)  # (B, H/2, W/2, 12)
     skips = []
     for level, width in enumerate(channels):
-        x = _conv(x, width, f"down{level}", strides=2) if level else _conv(x, width, "first")
-        for index in range(1, depth + 1 if level == len(channels) - 1 else depth):
-            x = _conv(x, width, f"level{level}_{index}")
-        skips.append(x)
+        x = conv_relu(x, width, 3, f"level{level}_0", norm=norm, strides=2 if level else 1)
+        skips.append(x := conv_relu(x, width, 3, f"level{level}_1", norm=norm))
+    x = conv_relu(x, channels[-1], 3, "bottom", norm=norm)
     if looks_around:
         whole = layers.GlobalAveragePooling2D(keepdims=True, name="whole")(x)
         whole = layers.Conv2D(channels[-1], 1, activation="relu", name="whole_1")(whole)
@@ -70,10 +72,10 @@ def restoration_unet(
     for level in reversed(range(len(channels) - 1)):
         x = layers.Conv2D(4 * channels[level], 1, name=f"up{level}")(x)
         x = layers.Add(name=f"join{level}")([PixelShuffle(2, name=f"shuffle{level}")(x), skips[level]])
-        for index in range(depth):
-            x = _conv(x, channels[level], f"rise{level}_{index}")
-    values = layers.Rescaling(1.0, dtype="float32", name="values")(frame)
-    return _corrected(frame, values, x, factor=2, name="restoration_unet")
+        x = conv_relu(x, channels[level], 3, f"rise{level}", norm=norm)
+    x = conv_relu(layers.Concatenate(name="pixels_again")([x, pixels]), channels[0], 3, "closing", norm=norm)
+    x = layers.Concatenate(name="pixels_at_last")([x, pixels])
+    return _corrected(frame, _values(frame), x, factor=2, name="restoration_unet")
 
 
 def subpixel_net(channels: int = 32, narrow: int = 16, depth: int = 5, *, factor: int = 2) -> keras.Model:
@@ -87,10 +89,9 @@ def subpixel_net(channels: int = 32, narrow: int = 16, depth: int = 5, *, factor
     wide = x = layers.Conv2D(channels, 5, padding="same", activation="relu", name="look")(x)
     x = layers.Conv2D(narrow, 1, activation="relu", name="shrink")(x)
     for index in range(depth):
-        x = layers.Add(name=f"add{index}")([_conv(x, narrow, f"map{index}"), x])
+        x = layers.Add(name=f"add{index}")([conv_relu(x, narrow, 3, f"map{index}", norm=False), x])
     x = layers.Add(name="expanded")([layers.Conv2D(channels, 1, name="expand")(x), wide])
-    values = layers.Rescaling(1.0, dtype="float32", name="values")(frame)
-    large = layers.UpSampling2D(factor, interpolation="bilinear", dtype="float32", name="enlarged")(values)
+    large = layers.UpSampling2D(factor, interpolation="bilinear", dtype="float32", name="enlarged")(_values(frame))
     return _corrected(frame, large, x, factor=factor, name="subpixel_net")
 
 
@@ -114,7 +115,6 @@ def _within(values: Tensor) -> Tensor:
     return layers.ReLU(max_value=255.0, dtype="float32", name="picture")(values)
 
 
-def _conv(x: Tensor, channels: int, name: str, *, strides: int = 1) -> Tensor:
-    return layers.Conv2D(
-        channels, 3, strides, padding="same", activation="relu", kernel_initializer="he_normal", name=name
-    )(x)
+def _values(frame: Tensor) -> Tensor:
+    """The frame as f32, whatever the precision of the rest."""
+    return layers.Rescaling(1.0, dtype="float32", name="values")(frame)
