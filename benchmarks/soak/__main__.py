@@ -158,8 +158,8 @@ def _break_things(
     outcomes: list[Outcome] = []
     samples: list[Sample] = []
     due_s, waiting = began_s, Waiting()
-    while time.monotonic() - began_s < seconds and soak.node.process.poll() is None:
-        if stop.wait(max(0.0, due_s - time.monotonic())):
+    while not stop.wait(max(0.0, due_s - time.monotonic())):
+        if time.monotonic() - began_s >= seconds or soak.node.process.poll() is not None:
             break
         due_s = max(due_s + PERIOD_S, time.monotonic())
         samples.append(look(soak.node, began_s))

@@ -1,0 +1,65 @@
+"""What the soak concludes from what it saw: growth, ledgers, and whether a late answer is the node's fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+FOLDER = str(Path(__file__).parents[2] / "benchmarks" / "soak")
+HOUR_S = 3600.0
+METRICS = """\
+# TYPE roadcast_frames_captured_total counter
+roadcast_frames_captured_total{stream="front"} 12
+roadcast_frames_published_total{stream="front"} 8
+roadcast_frames_in_flight{stream="front"} 1
+roadcast_frames_dropped_total{stream="front",reason="stale"} 2
+roadcast_frames_dropped_total{stream="front",reason="decode_error"} 1
+"""
+
+
+@pytest.fixture
+def usage(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(FOLDER)
+    import usage
+
+    return usage
+
+
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(FOLDER)
+    import faults
+
+    return faults
+
+
+def test_growth_is_a_slope_by_the_hour(usage: ModuleType) -> None:
+    times = [10.0 * k for k in range(300)]
+    found = usage.growth(times, [250 + 6 * at / HOUR_S + (0.1 if k % 2 else -0.1) for k, at in enumerate(times)])
+    assert found.per_hour == pytest.approx(6, abs=0.1)
+    assert found.first == pytest.approx(250, abs=0.1)
+    assert 0 < found.error < 0.1
+    assert usage.growth([1.0, 2.0], [3.0, 4.0]) is None
+
+
+def test_open_files_rise_where_the_last_quarter_is_above_the_first(usage: ModuleType) -> None:
+    assert usage.rise([40] * 20 + [41] * 20) == 1
+    assert usage.rise([40, 55, 40, 40] * 10) == 0, "one look at a bad moment is no growth"
+    assert usage.rise([40] * 5) is None
+
+
+def test_the_ledger_of_the_metrics_is_added_up(usage: ModuleType) -> None:
+    assert usage._balanced(METRICS)
+    assert not usage._balanced(METRICS.replace("} 8", "} 7"))
+    assert not usage._balanced(""), "nothing that could be out of balance is no balance"
+
+
+@pytest.mark.parametrize(
+    ("problems", "waited_s", "judged"), [([], 9.0, True), (["late"], 0.2, True), (["late"], 9.0, False)]
+)
+def test_a_machine_that_is_too_busy_is_not_the_nodes_fault(
+    faults: ModuleType, problems: list[str], waited_s: float, judged: bool
+) -> None:
+    assert faults.Outcome("freeze camera", "front", 1.0, problems=problems, waited_s=waited_s).judged is judged
