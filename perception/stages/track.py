@@ -19,9 +19,9 @@ def tracked() -> Stage:
     A scene without objects passes as it is, and time goes on: while nobody wants objects nothing is tracked, and who
     comes back within the tracker's patience finds the tracks going on, as after dropped frames; later all are new.
     """
-    states: dict[str, _State] = {}
 
     def stage(scenes: Iterable[Scene]) -> Iterator[Scene]:
+        states: dict[str, _State] = {}
         for scene in scenes:
             if scene.instances is None:
                 yield scene

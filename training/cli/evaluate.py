@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
         choices=("labels", *OBJECT_TASKS),
         default="labels",
         help="labels: classes of pixels (the default); instances: average precision of objects; panoptic: quality of "
-        "objects and stuff. Objects are found by the node's own stages",
+        "objects and stuff; tracking: objects over time, of synth:SEED,N. A node's own stages find them",
     )
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument(
@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
         "--min-area",
         type=whole(1),
         metavar="N",
-        help="instances: true objects of fewer pixels of the image are ignored (default 100)",
+        help="instances, tracking: true objects of fewer pixels of the image are ignored (default 100)",
     )
     parser.add_argument("--engine", default="onnxruntime", help="engine for .onnx files (default: onnxruntime)")
     parser.add_argument("--boundary", action="store_true", help="score boundaries, too")

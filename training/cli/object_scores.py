@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,12 @@ from perception.errors import ConfigError
 if TYPE_CHECKING:
     from training.evaluate_objects import Find
     from training.metrics import InstanceScore, PanopticScore
+    from training.metrics.tracking import TrackingScore
 
-OBJECT_TASKS = ("instances", "panoptic")
+    Score = InstanceScore | PanopticScore | TrackingScore
+
+OBJECT_TASKS = ("instances", "panoptic", "tracking")
+_OF_AREA = ("instances", "tracking")
 
 
 def check_object_flags(args: argparse.Namespace) -> None:
@@ -25,13 +29,13 @@ def check_object_flags(args: argparse.Namespace) -> None:
     """
     if args.task == "labels":
         if args.min_area is not None:
-            raise ConfigError("--min-area is for --task instances: classes of pixels have no objects.")
+            raise ConfigError("--min-area is for --task instances and tracking: classes of pixels have no objects.")
         return
     unused = [flag for flag in ("boundary", "flicker", "plots", "predictions") if getattr(args, flag)]
     if unused:
         raise ConfigError(f"--{unused[0]} is for --task labels; --task {args.task} has no use for it.")
-    if args.min_area is not None and args.task != "instances":
-        raise ConfigError(f"--min-area is for --task instances; --task {args.task} has no use for it.")
+    if args.min_area is not None and args.task not in _OF_AREA:
+        raise ConfigError(f"--min-area is for --task instances and tracking; --task {args.task} has no use for it.")
     if args.model.suffix != ".onnx":
         raise ConfigError(
             f"--task {args.task} runs a model as a node does, and a node runs .onnx files; got {args.model.name}. "
@@ -41,6 +45,16 @@ def check_object_flags(args: argparse.Namespace) -> None:
 
 def run_objects(args: argparse.Namespace, texts: list[str]) -> int:
     """Score objects and print the result; returns the exit code."""
+    scores = _tracking_scores(args, texts) if args.task == "tracking" else _object_scores(args, texts)
+    if args.json:
+        print(json.dumps({text: score.to_json() for text, score in scores.items()}))
+        return 0
+    for text, score in scores.items():
+        print("\n".join(_lines(text, score)))
+    return 0
+
+
+def _object_scores(args: argparse.Namespace, texts: list[str]) -> Mapping[str, Score]:
     from training.data.datasets import open_dataset
     from training.data.instances import require_instances
     from training.evaluate_objects import score_instances, score_panoptic
@@ -49,19 +63,21 @@ def run_objects(args: argparse.Namespace, texts: list[str]) -> int:
     data = {text: open_dataset(text) for text in texts}
     for text, pairs in data.items():
         require_instances(text, pairs)
-    scores: dict[str, InstanceScore | PanopticScore] = {}
     with _finder(args) as find:
-        for text, pairs in data.items():
-            if args.task == "panoptic":
-                scores[text] = score_panoptic(find, pairs)
-            else:
-                scores[text] = score_instances(find, pairs, min_area=args.min_area or MIN_AREA)
-    if args.json:
-        print(json.dumps({text: score.to_json() for text, score in scores.items()}))
-        return 0
-    for text, score in scores.items():
-        print("\n".join(_lines(text, score)))
-    return 0
+        if args.task == "panoptic":
+            return {text: score_panoptic(find, pairs) for text, pairs in data.items()}
+        area = args.min_area or MIN_AREA
+        return {text: score_instances(find, pairs, min_area=area) for text, pairs in data.items()}
+
+
+def _tracking_scores(args: argparse.Namespace, texts: list[str]) -> Mapping[str, Score]:
+    from training.data.rendered import drive_of
+    from training.evaluate_tracks import score_tracks
+    from training.metrics.instances import MIN_AREA
+
+    drives = {text: drive_of(text) for text in texts}
+    with _finder(args) as find:
+        return score_tracks(find, drives, min_area=args.min_area or MIN_AREA)
 
 
 @contextmanager
@@ -73,12 +89,18 @@ def _finder(args: argparse.Namespace) -> Iterator[Find]:
         yield engine_finder(engine, size=args.size or args.pixels)
 
 
-def _lines(text: str, score: InstanceScore | PanopticScore) -> Iterator[str]:
+def _lines(text: str, score: Score) -> Iterator[str]:
     from perception.classes import CITYSCAPES
     from training.metrics import InstanceScore
+    from training.metrics.tracking import TrackingScore
 
     if isinstance(score, InstanceScore):
         yield from _instance_lines(text, score)
+        return
+    if isinstance(score, TrackingScore):
+        yield f"{text}: IDF1 {score.idf1:.4f}, MOTA {score.mota:.4f}, HOTA {score.hota:.4f} over {score.frames} frames"
+        yield f"  HOTA is of detection {score.deta:.4f} and association {score.assa:.4f}"
+        yield f"  {score.tracks} tracks, {score.found_tracks} found; {score.switches} switches of identity"
         return
     total = score.mean()
     yield f"{text}: PQ {total[0]:.4f} over {score.images} images"

@@ -57,6 +57,28 @@ def frames_of(text: str) -> list[StreetFrame] | None:
     Raises:
         ConfigError: there is no such street, or it has not so many frames.
     """
+    found = _seed_and_count(text)
+    if found is None:
+        return None
+    seed, count = found
+    strips = strips_of(Order("train", count, (seed, seed), SIZE, WEATHERS))
+    return [StreetFrame(strip.seed, strip.weather, number) for strip in strips for number in strip.numbers]
+
+
+def drive_of(text: str) -> list[StreetFrame]:
+    """The frames that ``synth:SEED,N`` stands for where frames follow one another: the first N of the street, by day.
+
+    Raises:
+        ConfigError: it is no such text, or there is no such street.
+    """
+    kind, _, rest = text.partition(":")
+    found = _seed_and_count(rest) if kind == "synth" else None
+    if found is None:
+        raise ConfigError(f"Tracks are scored on rendered drives, synth:SEED,N; {text!r} is none.")
+    return [StreetFrame(found[0], "day", number) for number in range(found[1])]
+
+
+def _seed_and_count(text: str) -> tuple[int, int] | None:
     found = re.fullmatch(r"(\d{1,12}),(\d{1,12})", text)
     if found is None:
         return None
@@ -66,5 +88,4 @@ def frames_of(text: str) -> list[StreetFrame] | None:
             f"synth:SEED,N takes a seed of 0..{MAX_SEED} and 1..{LAST_FRAME} frames, got {text!r}. "
             "Give several streets as several --data."
         )
-    strips = strips_of(Order("train", count, (seed, seed), SIZE, WEATHERS))
-    return [StreetFrame(strip.seed, strip.weather, number) for strip in strips for number in strip.numbers]
+    return seed, count
