@@ -27,6 +27,7 @@ from training.report import read_metrics
 from training.restoration.album import PictureAlbum
 from training.restoration.export import export_enhancement
 from training.restoration.names import UNTRANSLATED, Loss
+from training.restoration.perceived import Difference, perceived_difference
 from training.restoration.samples import Pictures, PictureSampler, task_of
 from training.restoration.settings import RestoreConfig
 from training.run_folder import RunFolder
@@ -107,11 +108,12 @@ class PictureLoader(Loader):
         return spoilt, truth
 
 
-def picture_loss(kind: Loss) -> Any:
+def picture_loss(kind: Loss, seen: Difference | None = None, weight: float = 0.0) -> Any:
     """The loss between a picture and the truth, both (B, H, W, 3) of 0..255.
 
     ``l2`` is the mean square; ``l1`` the mean of sqrt(d^2 + e^2) - e (Charbonnier et al. 1994), which is absolute
-    but smooth at 0. Both in units in which 0..255 is 0..1, times 100, so that progress shows.
+    but smooth at 0. Both in units in which 0..255 is 0..1, times 100, so that progress shows. ``weight`` times what
+    ``seen`` says of the two is added.
     """
 
     def l1(truth: Tensor, picture: Tensor) -> Tensor:
@@ -121,7 +123,10 @@ def picture_loss(kind: Loss) -> Any:
     def l2(truth: Tensor, picture: Tensor) -> Tensor:
         return ops.mean((picture - ops.cast(truth, "float32")) ** 2) * (100 / 255**2)
 
-    return l1 if kind == "l1" else l2
+    pixels = l1 if kind == "l1" else l2
+    if seen is None:
+        return pixels
+    return lambda truth, picture: pixels(truth, picture) + weight * seen(truth, picture)
 
 
 def _built(config: RestoreConfig) -> keras.Model:
@@ -133,6 +138,10 @@ def _compiled(config: RestoreConfig) -> keras.Model:
     optimizer = build_optimizer(
         rate=config.rate, encoder_rate=1.0, steps=config.epochs * config.steps, ema=config.ema, decay=config.decay
     )
-    model.compile(optimizer, picture_loss(config.loss))
+    seen = None
+    if config.segmenter is not None:
+        with precision("float32"):
+            seen = perceived_difference(config.segmenter)
+    model.compile(optimizer, picture_loss(config.loss, seen, config.segmenter_weight))
     optimizer.build(model.trainable_variables)
     return model

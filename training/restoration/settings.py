@@ -38,6 +38,8 @@ RULES: Mapping[str, Rule] = {
     "up": one_of(*get_args(Up)),
     "degrade": _kinds(),
     "loss": one_of(*get_args(Loss)),
+    "segmenter": FIT_RULES["teacher"],
+    "segmenter_weight": FIT_RULES["teacher_weight"],
     "crop": size(),
     **{name: FIT_RULES[name] for name in _ALIKE},
 }
@@ -60,6 +62,8 @@ class RestoreConfig:
     up: Up = "resize"  # of the convolutional autoencoder
     degrade: tuple[str, ...] = ()  # how inputs are spoilt, each by one of these; without any they are the truth
     loss: Loss = "l1"
+    segmenter: Path | None = None  # a .keras model that is to see the same in the picture as in the truth
+    segmenter_weight: float = 10.0
     crop: Size = (160, 160)  # of the truth
     epochs: int = 20
     steps: int = 100  # batches an epoch
