@@ -42,7 +42,7 @@ $(VENV)/bin/python:
 
 constraints:
 	rm -rf out/constraints && $(PYTHON) -m venv out/constraints
-	out/constraints/bin/python -m pip install --quiet '.[train,dev,openvino]'
+	out/constraints/bin/python -m pip install --quiet '.[train,dev,openvino,crf]'
 	{ head -2 constraints.txt; out/constraints/bin/python -m pip freeze --exclude roadcast; } > constraints.txt.part
 	mv constraints.txt.part constraints.txt
 
