@@ -113,7 +113,8 @@ def summary_text(summary: Summary) -> str:
     """The summary as a table of a few lines."""
     frames, process = summary.frames, summary.process
     read = frames.captured - frames.dropped.get("decode_error", 0)
-    held = "" if summary.promised is None else f" of {summary.promised} promised"
+    cut = summary.reason == "frame_limit"
+    held = "" if summary.promised is None or cut else f" of {summary.promised} promised"
     several, topics = len(summary.streams) > 1, summary.stream.replace(", ", "/, ") + "/"
     source = f"{len(summary.streams)} cameras" if several else f"{summary.source}, {_size(summary.source_size)}"
     rate = "-" if summary.fps is None else f"{summary.fps:.1f} fps"
@@ -150,7 +151,7 @@ def _stream(stream: StreamSummary, *, several: bool) -> str:
     parts = [
         f"{stream.source}, {_size(stream.source_size)}" if several else "",
         f"{stream.frames.published} frames, {rate}, dropped {_drops(stream.frames.dropped)}",
-        f"age when used p50 {_ms(stream.age_ms.p50)} p99 {_ms(stream.age_ms.p99)}",
+        "" if stream.age_ms.p50 is None else f"age when used p50 {_ms(stream.age_ms.p50)} p99 {_ms(stream.age_ms.p99)}",
         f"came back {stream.absences} times" if stream.absences else "",
         stream.error or "",
     ]

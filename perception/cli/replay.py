@@ -115,12 +115,16 @@ def share_from_text(text: str, flag: str) -> float:
 
 def _check(args: argparse.Namespace) -> None:
     """Raise ConfigError for flags that do not go together."""
+    from perception.recording.chaos import chaos_from_text
+
     if args.verify is None:
         for name in (*VERIFYING, "stream", "tolerance", "object_tolerance"):
             if getattr(args, name) is not None:
                 raise ConfigError(f"{flag_of(name)} is for --verify.")
     elif args.loop or args.step or args.chaos is not None:
         raise ConfigError("--verify publishes nothing: leave --loop, --step and --chaos out.")
+    if args.chaos is not None:
+        chaos_from_text(args.chaos)  # refuses what it does not understand
     if args.step and args.loop:
         raise ConfigError("--step and --loop do not go together.")
     if not 0 <= args.start < math.inf:

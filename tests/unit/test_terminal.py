@@ -123,6 +123,7 @@ def test_the_summary_tells_everything_that_was_measured() -> None:
     ):
         assert part in text
     assert "stuck" not in text
+    assert "38 frames read" in summary_text(replace(SUMMARY, reason="frame_limit")), "as many as were asked for"
     assert "stuck  decode did not end in time" in summary_text(replace(SUMMARY, threads_left=("decode",)))
 
 
@@ -197,5 +198,7 @@ def test_the_summary_has_a_line_for_each_of_several_cameras() -> None:
     ]
     assert lines[3].endswith("'rear.mp4' is truncated.")
     assert "came back" not in lines[3]
+    unused = replace(two, age_ms=Quantiles())
+    assert "age when used" not in summary_text(replace(SUMMARY, streams=(one, unused))).splitlines()[3]
     assert "5600 as front/, rear/, policy wait" in lines[-2]
     assert "age when used" not in summary_text(replace(SUMMARY, streams=(two,)))
