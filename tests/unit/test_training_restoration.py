@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import tiny_model
 from tiny_data import write_camvid
+from tiny_training import tiny_net
 
 keras = pytest.importorskip("keras", reason="training needs Keras and a backend")
 
@@ -25,6 +26,7 @@ from training.models.subpixel import PixelShuffle, PixelUnshuffle  # noqa: E402
 from training.restoration.album import score_restorer, write_sheet  # noqa: E402
 from training.restoration.export import export_enhancement  # noqa: E402
 from training.restoration.fit import picture_loss  # noqa: E402
+from training.restoration.perceived import perceived_difference  # noqa: E402
 from training.restoration.restorer import (  # noqa: E402
     factor_of,
     keras_restorer,
@@ -148,6 +150,25 @@ def test_losses_are_zero_for_the_truth_and_weigh_errors_as_they_say() -> None:
         assert float(loss(truth, truth.astype(np.float32))) == pytest.approx(0, abs=1e-6)
     assert float(picture_loss("l2")(truth, truth.astype(np.float32) + 25.5)) == pytest.approx(1)
     assert float(picture_loss("l1")(truth, truth.astype(np.float32) + 25.5)) == pytest.approx(9.25, abs=0.1)
+
+
+def test_what_a_segmenter_sees_differs_with_the_picture_alone_and_leads_back_to_it(tmp_path: Path) -> None:
+    tiny_net(auxiliary=True).save(tmp_path / "m.keras")
+    seen = perceived_difference(tmp_path / "m.keras")
+    truth = picture(32, 32)[None]
+    assert float(seen(truth, truth.astype(np.float32))) == pytest.approx(0, abs=1e-6)
+    far, near = (float(seen(truth, truth * np.float32(share))) for share in (0.3, 0.8))
+    assert far > near > 0
+    loss = picture_loss("l1", seen, weight=2.0)
+    expected = float(picture_loss("l1")(truth, truth * np.float32(0.3))) + 2 * far
+    assert float(loss(truth, truth * np.float32(0.3))) == pytest.approx(expected)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        start = tf.Variable(truth * np.float32(0.3))
+        with tf.GradientTape() as tape:
+            difference = seen(truth, start)
+        assert float(tf.reduce_max(tf.abs(tape.gradient(difference, start)))) > 0
 
 
 def test_other_models_are_no_restorers(tmp_path: Path) -> None:
