@@ -63,19 +63,23 @@ class LastMasks:
         self._areas = np.bincount(self._objects, minlength=len(tracks))
         self._tracks = tracks
 
-    def overlap(self, tracks: npt.NDArray[np.int64], ids: IdMap | None, count: int) -> Floats:
-        """(T, N) intersection over union of the last masks of T tracks with ``count`` objects of an (h, w) map.
+    def overlap(self, tracks: npt.NDArray[np.int64], ids: IdMap | None, objects: Rows) -> Floats:
+        """(T, N) intersection over union of the last masks of T tracks with N objects of an (h, w) map.
 
-        Nothing has moved in between; zero for tracks that were not in the last frame, or for maps of another size.
+        Object k has the value k + 1 there. Places are those of the map: nothing is moved to where it should be by
+        now. Zero for tracks that were not in the last frame, and for a map of another size.
         """
+        count = len(objects)
         table = np.zeros((len(tracks), count))
         if ids is None or ids.shape != self._shape or not len(tracks) or not count:
             return table
         row_of = {track: row for row, track in enumerate(tracks.tolist())}
         rows = np.array([row_of.get(track, -1) for track in self._tracks.tolist()] + [-1])
         flat = ids.ravel()
-        areas = np.bincount(flat, minlength=count + 1)[1 : count + 1]
-        now, before = flat[self._pixels].astype(np.int64) - 1, rows[self._objects]
+        column_of = np.full(np.iinfo(ids.dtype).max + 1, -1)
+        column_of[objects + 1] = np.arange(count)
+        areas = np.bincount(flat, minlength=len(column_of))[objects + 1]
+        now, before = column_of[flat[self._pixels]], rows[self._objects]
         met = (now >= 0) & (before >= 0)
         shared = np.bincount(before[met] * count + now[met], minlength=table.size).reshape(table.shape)
         of_row = np.zeros(len(tracks))

@@ -60,7 +60,8 @@ class Tracker:
         tracks = np.full(len(boxes), UNTRACKED, np.int64)
         followed = _largest(boxes)
         self._advance(seconds)
-        affinity = self._affinity(boxes, pixel, ids)[:, followed]
+        affinity = self._affinity(boxes[followed], pixel)
+        affinity += MASK_WEIGHT * self._masks.overlap(self._numbers, ids, followed)
         rows, columns = self._match(affinity, class_ids[followed])
         old = followed[columns]
         self._motions.measure(rows, boxes[old], np.array(pixel))
@@ -79,11 +80,10 @@ class Tracker:
         lately = np.argsort(np.argsort(self._unseen_s, kind="stable")) < MOST_TRACKS
         self._keep((self._unseen_s <= PATIENCE_S) & inside & lately)
 
-    def _affinity(self, boxes: Floats, pixel: tuple[float, float], ids: IdMap | None) -> Floats:
-        """(T, N) 0..1.5."""
+    def _affinity(self, boxes: Floats, pixel: tuple[float, float]) -> Floats:
+        """(T, N) 0..1, by boxes."""
         margin = np.minimum(self._motions.doubt(), self._motions.at[:, 2:]) + np.array(pixel)
-        by_box = box_overlap(self._motions.boxes(), boxes, margin)
-        return by_box + MASK_WEIGHT * self._masks.overlap(self._numbers, ids, len(boxes))
+        return box_overlap(self._motions.boxes(), boxes, margin)
 
     def _match(self, affinity: Floats, class_ids: npt.NDArray[np.uint8]) -> tuple[Rows, Rows]:
         same = self._class_ids[:, None] == class_ids

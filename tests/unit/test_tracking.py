@@ -178,12 +178,14 @@ def test_overlap_of_masks_is_counted_pixel_by_pixel() -> None:
     before, now = (random.integers(0, 4, (9, 11)).astype(np.uint16) for _ in range(2))
     masks, tracks = LastMasks(), np.array([7, -1, 5])
     masks.show(before, tracks)
-    table = masks.overlap(np.array([5, 9, 7]), now, 3)
+    table = masks.overlap(np.array([5, 9, 7]), now, np.arange(3))
     for row, track in enumerate([5, 9, 7]):
         for column in range(3):
             mine = before == tracks.tolist().index(track) + 1 if track != 9 else np.zeros_like(before, bool)
             its = now == column + 1
             assert table[row, column] == pytest.approx((mine & its).sum() / (mine | its).sum())
+    some = masks.overlap(np.array([5, 9, 7]), now, np.array([2]))
+    np.testing.assert_array_equal(some, table[:, 2:])
 
 
 def at(seconds: float, clock: str = "media") -> CaptureTime:
