@@ -27,6 +27,7 @@ class RunFolder:
 
     path: Path
     config: Mapping[str, Any]
+    defaults: Mapping[str, Any] | None = None  # of its settings; None: those of a segmentation run
 
     def first_epoch(self, *, resume: bool) -> int:
         """The epoch to start at, counted from 0; nothing is written.
@@ -40,7 +41,7 @@ class RunFolder:
             raise ConfigError(f"{self.path} holds a run already; give --resume to go on with it, or another --out.")
         before, now = self._read("config.json"), json.loads(json.dumps(self.config))
         # A run that was begun before a setting existed was done with what is its default today.
-        defaults = json.loads(json.dumps(FitConfig(out=self.path).to_json()))
+        defaults = json.loads(json.dumps(self.defaults or FitConfig(out=self.path).to_json()))
         changed = [key for key in now if key not in _FREE and before.get(key, defaults.get(key)) != now[key]]
         if changed:
             raise ConfigError(f"The run in {self.path} was started with another {', '.join(changed)}; keep it so.")

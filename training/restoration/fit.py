@@ -61,7 +61,8 @@ def restore(
         RoadcastError: the loss is no longer finite; the last checkpoint stays.
     """
     task = task_of(config.degrade, config.factor)
-    folder = RunFolder(config.out, config.to_json() | {"data": pictures.to_json()})
+    defaults = RestoreConfig(out=config.out).to_json()
+    folder = RunFolder(config.out, config.to_json() | {"data": pictures.to_json()}, defaults)
     first_epoch = folder.first_epoch(resume=resume)
     line = StatusLine(sys.stdout)
     keras.utils.set_random_seed(config.seed)
