@@ -9,7 +9,8 @@ else noticed. At the end: ledger, audit, growth of memory, open files and thread
 SIGINT and SIGTERM end it early, with the report. ``--out`` gets ``soak.json`` and ``soak.md``.
 
 It takes a quarter of a core. On a machine that others use, ``chrt -r 1 python benchmarks/soak`` (as root) lets it have
-that in time; a fault in whose time the participants waited for a processor is not judged, and counted as such.
+that in time; a fault in whose time they waited for a processor, or for bytes on loopback, is not judged, and counted
+as such.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from busy import Pulse, Waiting
 from cast import Camera, Node, Reader
 from faults import FAULTS, Outcome, Soak, judge_bystanders
 from report import judge, page, plain
-from usage import Sample, Waiting, look
+from usage import Sample, look
 from witness import Witness
 
 from perception.bench.machine import Load, hardware, software
@@ -157,16 +159,17 @@ def _break_things(
     """A fault every ten seconds, or as soon as the one before it is over; and a sample before each."""
     outcomes: list[Outcome] = []
     samples: list[Sample] = []
-    due_s, waiting = began_s, Waiting()
+    due_s, waiting, pulse = began_s, Waiting(), Pulse()
     while not stop.wait(max(0.0, due_s - time.monotonic())):
         if time.monotonic() - began_s >= seconds or soak.node.process.poll() is not None:
             break
         due_s = max(due_s + PERIOD_S, time.monotonic())
         samples.append(look(soak.node, began_s))
         waiting.since_last_s(_all(soak))
+        pulse.since_last_s()
         outcome = FAULTS[len(outcomes) % len(FAULTS)](soak)
         judge_bystanders(soak, outcome)
-        outcome.waited_s = waiting.since_last_s(_all(soak))
+        outcome.waited_s = max(waiting.since_last_s(_all(soak)), pulse.since_last_s())
         outcome.at_s -= began_s
         outcomes.append(outcome)
         soak.rounds = len(outcomes) // len(FAULTS)
@@ -174,6 +177,7 @@ def _break_things(
         line.show(f"{outcome.at_s / 60:.1f} min: {len(outcomes)} faults, {bad} not answered as they should be")
         for problem in outcome.problems:
             line.note(f"{outcome.at_s:.0f} s, {outcome.fault} {outcome.target}: {problem}")
+    pulse.close()
     return outcomes, samples
 
 

@@ -52,7 +52,8 @@ class Camera:
         )
         assert self.process.stdout is not None
         if not self.process.stdout.readline():
-            raise SystemExit(f"The camera {self.stream!r} ({self.kind}) does not start: {' '.join(command)}")
+            hint = " GStreamer's Debian packages are named in .ci/run." if self.kind == "gstreamer" else ""
+            raise SystemExit(f"The camera {self.stream!r} does not start: {' '.join(command)}.{hint}")
 
     def signal(self, number: signal.Signals) -> None:
         """SIGSTOP and SIGCONT freeze and wake it; for the others see camera.py."""

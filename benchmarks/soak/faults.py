@@ -27,7 +27,7 @@ from hostile import throw, wild_bytes, wild_request
 RECOVERY_S = 5.0  # after the camera's return
 SILENCE_S = 2.0  # what no stream that was not hurt may exceed
 FRESH_MS = 1000.0
-STARVED_S = 1.0  # who waited so long for a processor in a fault's time may be late
+STARVED_S = 1.0  # who waited so long for the machine in a fault's time may be late
 SUBSCRIBER_STOPPED_S = 4.0
 DISK_BYTES = 400_000
 HOSTILE_CONNECTIONS, HOSTILE_REQUESTS = 30, 100
@@ -59,7 +59,7 @@ class Outcome:
     recovery_s: float | None = None  # from the camera's return to its first frame
     hurt: frozenset[str] = frozenset()  # streams of which an event may come
     problems: list[str] = field(default_factory=list)
-    waited_s: float = 0.0  # for a processor, meanwhile, by the threads of all who take part
+    waited_s: float = 0.0  # for a processor by all who take part, or for what went over loopback, the longer of both
 
     @property
     def judged(self) -> bool:

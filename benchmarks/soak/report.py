@@ -45,7 +45,7 @@ def judge(
             good == len(judged) > 0,
         ),
         Bar(
-            f"faults that were judged: the machine had {STARVED_S:g} s of processor time for who needed it",
+            f"faults that were judged, for the machine kept nobody waiting for {STARVED_S:g} s",
             f"{len(judged)} of {len(outcomes)}",
             len(judged) >= JUDGED * len(outcomes),
         ),
@@ -157,7 +157,7 @@ def page(result: Mapping[str, Any], bars: Sequence[Bar], outcomes: Sequence[Outc
         f"Scheduling of the soak: {result['scheduling']}.",
     ]
     problems = [
-        f"- {o.at_s:.0f} s, {o.fault} {o.target}: {problem} (waited {o.waited_s:.1f} s for a processor)"
+        f"- {o.at_s:.0f} s, {o.fault} {o.target}: {problem} (waited {o.waited_s:.1f} s for the machine)"
         for o in outcomes
         for problem in o.problems
     ]

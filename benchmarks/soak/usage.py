@@ -8,7 +8,6 @@ import statistics
 import time
 import urllib.request
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,24 +60,6 @@ def look(node: Node, began_s: float) -> Sample:
         healthy=_get(node.metrics, "healthz") is not None,
         balanced=_balanced(_get(node.metrics, "metrics") or ""),
     )
-
-
-class Waiting:
-    """How long processes wanted a processor and had none, summed over their threads: what a busy machine does."""
-
-    def __init__(self) -> None:
-        self._before: dict[Path, int] = {}
-
-    def since_last_s(self, pids: Sequence[int]) -> float:
-        """Seconds since the last call, for the threads that live now."""
-        now: dict[Path, int] = {}
-        for pid in pids:
-            for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-                with suppress(OSError):
-                    now[file] = int(file.read_text().split()[1])
-        waited_ns = sum(waited - self._before.get(file, 0) for file, waited in now.items())
-        self._before = now
-        return waited_ns / 1e9
 
 
 def growth(times_s: Sequence[float], values: Sequence[float]) -> Growth | None:
