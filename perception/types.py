@@ -80,6 +80,23 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """K boxes that a detector found, each with a mask inside; a score of 0 is no object."""
+
+    boxes: npt.NDArray[np.float32]  # (K, 4) x0 y0 x1 y1, edges in map pixels
+    scores: npt.NDArray[np.float32]  # (K,) 0..1
+    class_ids: npt.NDArray[np.int32]  # (K,)
+    masks: npt.NDArray[np.float32]  # (K, m, m) probability that a point of the box belongs to the object
+
+    def __post_init__(self) -> None:
+        count = len(self.boxes)
+        check("Detections.boxes", self.boxes, np.float32, (None, 4))
+        check("Detections.scores", self.scores, np.float32, (count,))
+        check("Detections.class_ids", self.class_ids, np.int32, (count,))
+        check("Detections.masks", self.masks, np.float32, (count, None, None))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Segmentation:
     """A class for every pixel of a map, and how sure the network is of it.
 
@@ -91,6 +108,7 @@ class Segmentation:
     ids: npt.NDArray[np.int32] | None = None  # (h, w), 0 = none
     id_scores: npt.NDArray[np.float32] | None = None  # (K,) of id k + 1, 0..1; comes with ids
     probabilities: npt.NDArray[np.float16] | None = None  # (C, h, w), from models exported for refinement
+    detections: Detections | None = None  # from models that find boxes; they may overlap
 
     def __post_init__(self) -> None:
         check("Segmentation.labels", self.labels, np.uint8, (None, None))

@@ -7,7 +7,8 @@ out  ids, id_scores       i32 [N, h, w], f32 [N, K]    both or neither; as large
                                              object are its class; 0 = none, score of id k + 1
 out  probabilities        f16 [N, C, h, w]
 out  image                u8  [N, H', W', 3]
-out  boxes, scores, class_ids, masks         f32 [N, K, 4], f32 [N, K], i32 [N, K], f32 [N, K, m, m]
+out  boxes, scores, class_ids, masks         f32 [N, K, 4], f32 [N, K], i32 [N, K], f32 [N, K, m, m]; all or none;
+                                             x0 y0 x1 y1 in pixels of the frame; a score of 0 is no object
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ OUTPUTS: dict[str, tuple[str, int]] = {  # dtype, rank
     "class_ids": ("int32", 2),
     "masks": ("float32", 4),
 }
+DETECTIONS = ("boxes", "scores", "class_ids", "masks")
 _REMEDY = (
     "It must take 'frame', uint8 [N, H, W, 3] in BGR, and give 'labels', uint8 [N, h, w]; "
     "`roadcast-train export` writes such a file."
@@ -73,6 +75,9 @@ def _spec(header: OnnxHeader, path: Path) -> ModelSpec:
         _output(tensor, None if "image" in names else size)
     if ("ids" in names) != ("id_scores" in names):
         raise _Broken("it has one of the outputs 'ids' and 'id_scores', which belong together")
+    found = [name for name in DETECTIONS if name in names]
+    if found and len(found) < len(DETECTIONS):
+        raise _Broken(f"of the outputs {', '.join(DETECTIONS)}, which belong together, it has only {', '.join(found)}")
     return spec_from_card(
         header.metadata, name=path.stem, sha256=header.sha256, outputs=names, fixed_size=size, batch=batch
     )
@@ -203,6 +208,8 @@ def check_outputs(spec: ModelSpec, frames: tuple[int, ...], outputs: Outputs) ->
         height, width = _size_of_image(spec, frames, outputs["image"].shape)
     if "ids" in outputs:
         _check_ids(spec, outputs)
+    if "boxes" in outputs:
+        _check_detections(spec, count, outputs)
     for name in ("labels", "confidence"):
         shape = outputs[name].shape if name in outputs else (count, height, width)
         if len(shape) != 3 or shape[0] != count or 0 in shape or not _divides(shape[1:], (width, height)):
@@ -210,6 +217,21 @@ def check_outputs(spec: ModelSpec, frames: tuple[int, ...], outputs: Outputs) ->
                 f"The model {spec.id!r} answered {count} frames of {width}x{height} with {name!r} of shape {shape}, "
                 "which is not the same whole fraction of the frame in both directions. Export the model again."
             )
+
+
+def _check_detections(spec: ModelSpec, count: int, outputs: Outputs) -> None:
+    shapes = {name: outputs[name].shape for name in DETECTIONS if name in outputs}
+    each = shapes["boxes"][1:2]
+    wanted = {"boxes": (count, *each, 4), "scores": (count, *each), "class_ids": (count, *each)}
+    fits = len(shapes) == len(DETECTIONS) and all(shapes[name] == shape for name, shape in wanted.items())
+    if not fits or len(shapes["masks"]) != 4 or shapes["masks"][:2] != shapes["scores"] or 0 in shapes["masks"]:
+        text = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise EngineError(
+            f"The model {spec.id!r} answered {count} frames with {text}, which do not belong together. "
+            "Export the model again."
+        )
+    if not np.isfinite(outputs["boxes"]).all() or not np.isfinite(outputs["masks"]).all():
+        raise EngineError(f"The model {spec.id!r} answered with boxes or masks that are no numbers. Train it again.")
 
 
 def _check_ids(spec: ModelSpec, outputs: Outputs) -> None:

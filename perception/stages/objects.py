@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from perception.classes import ClassTable
 from perception.pipeline import Stage
+from perception.stages.pasting import pasted
 from perception.types import VOID, ConfidenceMap, Instances, LabelMap, Scene, Segmentation, Size
 
 MAX_OBJECTS = 65_535  # ids are 16 bits wide, 0 means none
@@ -36,6 +37,9 @@ def objects(classes: ClassTable, *, wanted: Callable[[str], bool] = lambda _: Tr
 def separate(segmentation: Segmentation, classes: ClassTable, *, min_area: int = MIN_AREA) -> Instances:
     """Separate the things of a label map into objects.
 
+    Where the model found boxes they are what the objects are made of (``perception.stages.pasting``), and all else
+    is for models without.
+
     Where the model told objects apart (``segmentation.ids``) they are those, with holes and in pieces as they may be.
     What it left over, pixels of a thing class without an id, and everything where the model gives no ids, becomes
     connected components: pixels of one class that touch, corners included.
@@ -46,6 +50,9 @@ def separate(segmentation: Segmentation, classes: ClassTable, *, min_area: int =
     object; its pixels keep their class.
     """
     labels, confidence = segmentation.labels, segmentation.confidence
+    smallest = max(1.0, min_area * labels.size / (REFERENCE_SIZE[0] * REFERENCE_SIZE[1]))
+    if segmentation.detections is not None:
+        return pasted(segmentation.detections, labels, classes, least=smallest)
     found = _components(labels, classes.thing_ids()) if segmentation.ids is None else _with_ids(segmentation, classes)
     part, components = found.part, found.components
     count = len(found.class_ids)
@@ -55,7 +62,6 @@ def separate(segmentation: Segmentation, classes: ClassTable, *, min_area: int =
     boxes = _boxes(runs, count)
     corner = np.array([part[1].start, part[0].start] * 2, np.int32)
 
-    smallest = max(1.0, min_area * labels.size / (REFERENCE_SIZE[0] * REFERENCE_SIZE[1]))
     large = np.flatnonzero(areas >= smallest)
     by_score = large[np.argsort(-scores[large], kind="stable")]
     kept = by_score[:MAX_OBJECTS]

@@ -15,7 +15,7 @@ from perception.errors import EngineError
 from perception.pipeline import Stage, Stop, threaded
 from perception.serving import Serving
 from perception.stages.prepare import prepare
-from perception.types import Image, Scene, Segmentation, Size
+from perception.types import Detections, Image, Scene, Segmentation, Size
 
 Sets = Iterable[Sequence[Scene]]
 
@@ -65,7 +65,7 @@ def segment_sets(
         ended = Event()
         submitted = threaded(_submit(current, sets, wanted, waiting, ended), stop=stop, name="submit")
         try:
-            for scenes, pending in submitted:
+            for scenes, pending, network_size in submitted:
                 if pending is None:
                     yield from scenes
                     continue
@@ -74,7 +74,7 @@ def segment_sets(
                 for position, scene in enumerate(scenes):
                     timed = scene.lap("wait_infer", pending.started_ns).lap("infer", pending.finished_ns)
                     enhanced = outputs["image"][position] if "image" in outputs else None
-                    segmentation = _segmentation(outputs, position)
+                    segmentation = _segmentation(outputs, position, network_size)
                     yield replace(timed.lap("wait_collect"), segmentation=segmentation, enhanced=enhanced)
         finally:
             ended.set()
@@ -85,11 +85,18 @@ def segment_sets(
     return stage
 
 
-def _segmentation(outputs: Outputs, position: int) -> Segmentation:
-    """What a batch's outputs say about one of its frames."""
+def _segmentation(outputs: Outputs, position: int, network_size: Size) -> Segmentation:
+    """What a batch's outputs say about one of its frames; boxes are in pixels of the network's frame."""
     optional = ("confidence", "ids", "id_scores", "probabilities")
     rest = {name: outputs[name][position] for name in optional if name in outputs}
-    return Segmentation(outputs["labels"][position], **rest)
+    labels = outputs["labels"][position]
+    if "boxes" not in outputs:
+        return Segmentation(labels, **rest)
+    # Behind an enhancement the network saw the picture that this made.
+    width, height = network_size if "image" not in outputs else outputs["image"].shape[2:0:-1]
+    scale = np.array([labels.shape[1] / width, labels.shape[0] / height] * 2, np.float32)
+    found = {name: outputs[name][position] for name in ("scores", "class_ids", "masks")}
+    return Segmentation(labels, **rest, detections=Detections(outputs["boxes"][position] * scale, **found))
 
 
 def _submit(
@@ -98,7 +105,7 @@ def _submit(
     wanted: Callable[[str], bool],
     waiting: deque[Pending],
     ended: Event,
-) -> Iterator[tuple[Sequence[Scene], Pending | None]]:
+) -> Iterator[tuple[Sequence[Scene], Pending | None, Size]]:
     for unmarked in sets:
         serving = current()
         engine, size = serving.engine, serving.network_size
@@ -106,7 +113,7 @@ def _submit(
         scenes = [replace(scene, model=serving.number) for scene in unmarked]
         resting = [scene for scene in scenes if not wanted(scene.frame.stream)]
         if resting:
-            yield resting, None
+            yield resting, None, (0, 0)
         limit = engine.spec.batch or serving.batch
         for group in _groups([scene for scene in scenes if scene not in resting], size, limit):
             network_size = size(group[0].frame.size)
@@ -125,7 +132,7 @@ def _submit(
             frames = _stacked(images, engine.spec.batch)
             pending = resizing.submit_resized(frames, network_size) if resizing else engine.submit(frames)
             waiting.append(pending)
-            yield [scene.lap("submit") for scene in prepared], pending
+            yield [scene.lap("submit") for scene in prepared], pending, network_size
 
 
 def _groups(scenes: Sequence[Scene], size: Callable[[Size], Size], limit: int) -> Iterator[Sequence[Scene]]:
