@@ -27,6 +27,7 @@ FLAGS = {
     "up": ("NAME", f"{RULES['up'].wanted}: how conv enlarges (default: resize)"),
     "degrade": ("KIND", "how inputs are spoilt: gaussian, shot, jpeg, rain, lowlight or blur, repeatable; none: not"),
     "loss": ("NAME", f"{RULES['loss'].wanted} (default: l1)"),
+    "initial_weights": ("MODEL.keras", "a model of the same network to start from"),
     "segmenter": ("MODEL.keras", "a segmentation network that is to see the same in the picture as in the truth"),
     "segmenter_weight": ("X", "weight of that term (default: 10)"),
     "crop": ("WxH", "size of the pieces that are learnt from (default: 160x160)"),

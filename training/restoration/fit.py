@@ -55,7 +55,7 @@ def restore(
     Raises:
         ConfigError: the run folder belongs to another configuration, or exists and ``resume`` is off; or there is no
             degradation of a name.
-        ModelError: the last checkpoint is damaged.
+        ModelError: the last checkpoint is damaged, or a model to start from or to please is missing or does not fit.
         SourceError: an image cannot be read.
         OutputError: the run folder cannot be written.
         RoadcastError: the loss is no longer finite; the last checkpoint stays.
@@ -136,6 +136,8 @@ def _built(config: RestoreConfig) -> keras.Model:
 
 def _compiled(config: RestoreConfig) -> keras.Model:
     model = _built(config)
+    if config.initial_weights is not None:
+        _start_from(model, config.initial_weights)
     optimizer = build_optimizer(
         rate=config.rate, encoder_rate=1.0, steps=config.epochs * config.steps, ema=config.ema, decay=config.decay
     )

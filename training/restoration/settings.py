@@ -38,6 +38,7 @@ RULES: Mapping[str, Rule] = {
     "up": one_of(*get_args(Up)),
     "degrade": _kinds(),
     "loss": one_of(*get_args(Loss)),
+    "initial_weights": FIT_RULES["initial_weights"],
     "segmenter": FIT_RULES["teacher"],
     "segmenter_weight": FIT_RULES["teacher_weight"],
     "crop": size(),
@@ -62,6 +63,7 @@ class RestoreConfig:
     up: Up = "resize"  # of the convolutional autoencoder
     degrade: tuple[str, ...] = ()  # how inputs are spoilt, each by one of these; without any they are the truth
     loss: Loss = "l1"
+    initial_weights: Path | None = None  # a .keras model of the same network to start from
     segmenter: Path | None = None  # a .keras model that is to see the same in the picture as in the truth
     segmenter_weight: float = 10.0
     crop: Size = (160, 160)  # of the truth
