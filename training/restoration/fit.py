@@ -16,6 +16,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from perception.errors import ModelError
 from perception.terminal import StatusLine
 from training.data.loader import Loader
 from training.data.samples import Images
@@ -28,6 +29,7 @@ from training.restoration.album import PictureAlbum
 from training.restoration.export import export_enhancement
 from training.restoration.names import UNTRANSLATED, Loss
 from training.restoration.perceived import Difference, perceived_difference
+from training.restoration.restorer import load_restorer
 from training.restoration.samples import Pictures, PictureSampler, task_of
 from training.restoration.settings import RestoreConfig
 from training.run_folder import RunFolder
@@ -148,3 +150,12 @@ def _compiled(config: RestoreConfig) -> keras.Model:
     model.compile(optimizer, picture_loss(config.loss, seen, config.segmenter_weight))
     optimizer.build(model.trainable_variables)
     return model
+
+
+def _start_from(model: keras.Model, path: Path) -> None:
+    try:
+        model.set_weights(load_restorer(path).get_weights())
+    except ValueError:
+        raise ModelError(
+            f"{path} is another network than the one to train, {model.name!r}: give a model of the same settings."
+        ) from None
