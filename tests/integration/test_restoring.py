@@ -94,6 +94,20 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
         assert np.asarray(one) == pytest.approx(np.asarray(other), abs=1e-6)
 
 
+@pytest.mark.timeout(300)
+def test_a_run_starts_with_the_model_of_another(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["restore", *SHORT, "--data", data, "--out", str(first)]) == 0
+    start = ("--initial-weights", str(first / "model.keras"), "--rate", "1e-9")
+    assert main(["restore", *SHORT, "--data", data, "--out", str(second), *start]) == 0
+    for one, other in zip(*(load_restorer(folder / "model.keras").weights for folder in (first, second))):
+        assert np.asarray(one) == pytest.approx(np.asarray(other), abs=1e-5)
+    capsys.readouterr()
+    other = ("--latent", "5", "--out", str(tmp_path / "third"))
+    assert main(["restore", *SHORT, "--data", data, *start, *other]) == 2
+    assert "another network than the one to train" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
