@@ -54,7 +54,7 @@ def plot_curves(
     if top is not None:
         right.set_ylim(0, top)
     if scores:
-        right.legend(loc="lower right", frameon=False)
+        right.legend(loc="best" if top is None else "lower right", frameon=False)
     else:
         right.text(0.5, 0.5, "nothing was scored: give --score", ha="center", transform=right.transAxes)
     for axes in (left, right):
