@@ -16,6 +16,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import keras
 
@@ -29,6 +30,7 @@ from training.devices import loss_share, on_devices
 from training.distillation import Student
 from training.head_training import build_trainee, instance_sampler
 from training.losses import SegmentationLoss
+from training.mask_rcnn.network import MaskRCNN
 from training.models.network import build_network, load_encoder
 from training.models.saved import load_model
 from training.models.start import start_from
@@ -44,8 +46,16 @@ from training.tensorboard import TensorBoardLog
 AUXILIARY_WEIGHT = 0.4
 
 
+class Drawn(Protocol):
+    """What a run shows of itself, such as ``Album``."""
+
+    def draw(self, model: keras.Model, /) -> None:
+        """Draw all of it anew. Raises OutputError."""
+        ...
+
+
 def fit(
-    config: FitConfig, mixture: Mixture, score: Scorer, *, album: Album | None = None, resume: bool = False
+    config: FitConfig, mixture: Mixture, score: Scorer, *, album: Drawn | None = None, resume: bool = False
 ) -> Path:
     """Train to the end and return the path of the averaged model.
 
@@ -69,9 +79,7 @@ def fit(
             tell = line.note if first_epoch == 0 else lambda _text: None
             model = _build(config, mixture, tell) if config.head == "none" else build_trainee(config, tell)
         with precision("float32"):  # what is scored and exported; bf16 is for the training steps alone
-            averaged = build_network(
-                config.network, width=config.width, encoder=config.encoder, head=config.head_or_none
-            )
+            averaged = _untrained(config)
         log = TensorBoardLog(config.out / "tensorboard", first_epoch) if config.tensorboard else None
         folder.claim(first_epoch, note_of_start(first_epoch))
         if first_epoch:
@@ -100,6 +108,13 @@ def fit(
         finally:
             line.clear()
         return saver.finish()
+
+
+def _untrained(config: FitConfig) -> keras.Model:
+    """The network as it is saved, to take the averaged weights."""
+    if config.head == "mask-rcnn":
+        return MaskRCNN(config.width, config.encoder)
+    return build_network(config.network, width=config.width, encoder=config.encoder, head=config.head_or_none)
 
 
 def _sampler(config: FitConfig, mixture: Mixture) -> Drawing:

@@ -9,11 +9,13 @@ import keras
 
 from training.data.boundaries import BoundaryTargets
 from training.data.centres import CentreTargets
-from training.data.instance_samples import InstanceSampler
+from training.data.instance_samples import InstanceSampler, Targeting
 from training.data.samples import Mixture
 from training.devices import loss_share
 from training.losses.boundary import BoundaryLoss
 from training.losses.centres import CentreLoss
+from training.mask_rcnn.targets import DetectionTargets
+from training.mask_rcnn.trainee import build_detector_trainee
 from training.models.instance_decoder import PREFIX
 from training.models.network import build_network
 from training.models.start import start_from
@@ -50,6 +52,8 @@ def build_trainee(config: FitConfig, tell: Callable[[str], None]) -> keras.Model
         ModelError: the model to start from is missing or does not fit.
     """
     share = loss_share()
+    if config.head == "mask-rcnn":
+        return build_detector_trainee(config, tell)
     network = build_network(config.network, width=config.width, encoder=config.encoder, head=config.head_or_none)
     model = Trainee(network.inputs, network.outputs)
     assert config.initial_weights is not None  # the settings see to it
@@ -72,5 +76,7 @@ def build_trainee(config: FitConfig, tell: Callable[[str], None]) -> keras.Model
 
 def instance_sampler(config: FitConfig, mixture: Mixture) -> InstanceSampler:
     """What draws the batches of the head that is to be trained."""
-    targets = CentreTargets() if config.head == "centre" else BoundaryTargets()
+    targets: Targeting = CentreTargets() if config.head == "centre" else BoundaryTargets()
+    if config.head == "mask-rcnn":
+        targets = DetectionTargets(config.crop)
     return InstanceSampler(mixture, config.crop, config.batch, config.seed, targets)

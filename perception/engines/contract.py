@@ -75,9 +75,9 @@ def _spec(header: OnnxHeader, path: Path) -> ModelSpec:
         _output(tensor, None if "image" in names else size)
     if ("ids" in names) != ("id_scores" in names):
         raise _Broken("it has one of the outputs 'ids' and 'id_scores', which belong together")
-    found = [name for name in DETECTIONS if name in names]
-    if found and len(found) < len(DETECTIONS):
-        raise _Broken(f"of the outputs {', '.join(DETECTIONS)}, which belong together, it has only {', '.join(found)}")
+    boxed = [name for name in DETECTIONS if name in names]
+    if boxed and len(boxed) < len(DETECTIONS):
+        raise _Broken(f"of the outputs {', '.join(DETECTIONS)}, which belong together, it has only {', '.join(boxed)}")
     return spec_from_card(
         header.metadata, name=path.stem, sha256=header.sha256, outputs=names, fixed_size=size, batch=batch
     )

@@ -106,27 +106,36 @@ def run(args: argparse.Namespace) -> int:
     from training.evaluate import engine_predictor, evaluate
     from training.export import export_onnx, replace_card
     from training.graph_grouping import method_of
+    from training.mask_rcnn.export import METHOD, export_detector
+    from training.mask_rcnn.saved import is_detector, load_detector
     from training.models.saved import load_model
 
-    model = load_model(args.model)
+    detects = is_detector(args.model)
+    if detects and args.no_objects:
+        raise ConfigError("--no-objects leaves nothing of a Mask R-CNN: export the model that it was trained on.")
+    model = load_detector(args.model) if detects else load_model(args.model)
     facts |= {"date": time.strftime("%Y-%m-%d"), "export": _export_command(args)}
     pixels = args.pixels or args.size[0] * args.size[1]
-    method = None if args.no_objects else method_of(model)
+    method = METHOD if detects else None if args.no_objects else method_of(model)
     if method == "centre":
         facts["centres"] = {name: getattr(centres, name) for name in _CENTRES}
     card = ModelCard(args.id, pixels, precision=args.precision, instances=method, refine=args.refine, facts=facts)
     frames = (_network_frame(pair, args.size, pixels) for pair in shown)
     made = args.out if args.enhance is None else args.out.with_name(f"{args.out.name}.part.onnx")
-    kept = export_onnx(
-        model,
-        made,
-        card,
-        label_stride=args.label_stride,
-        size=args.size,
-        calibration=frames,
-        symmetric=args.int8_for == "tensorrt",
-        centres=centres,
-    )
+    kept: list[str] = []
+    if detects:
+        export_detector(model, made, card, label_stride=args.label_stride, size=args.size)
+    else:
+        kept = export_onnx(
+            model,
+            made,
+            card,
+            label_stride=args.label_stride,
+            size=args.size,
+            calibration=frames,
+            symmetric=args.int8_for == "tensorrt",
+            centres=centres,
+        )
     if args.enhance is not None:
         from training.restoration.attach import put_before
 

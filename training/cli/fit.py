@@ -27,7 +27,7 @@ FLAGS = {
     "encoder_weights": ("FILE", "ImageNet weights of the encoder; without them it starts from noise"),
     "initial_weights": ("MODEL.keras", "a model to start from instead; for an FCN also a coarser one's"),
     "head": (
-        "centre|boundary",
+        "centre|boundary|mask-rcnn",
         "train this alone, which tells objects apart, on the frozen initial_weights",
     ),
     "epochs": ("N", "epochs, each followed by a line of metrics (default: 100)"),
@@ -95,6 +95,13 @@ def run(args: argparse.Namespace) -> int:
     from training.evaluate import SCORE_PIXELS, evaluate, keras_predictor
     from training.fit import fit
     from training.objects import keras_finder, score_objects
+
+    if config.head == "mask-rcnn":
+        from training.mask_rcnn.score import DetectorAlbum, score_detector
+
+        model = fit(config, mixture, score_detector(held_out), album=DetectorAlbum(config.out), resume=args.resume)
+        print(f"wrote {model} and {config.out / 'report.html'}")
+        return 0
 
     def score(model: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}

@@ -5,4 +5,4 @@ from __future__ import annotations
 from typing import Literal
 
 Network = Literal["light", "fcn32s", "fcn16s", "fcn8s", "unet", "segnet", "dilated"]
-Head = Literal["centre", "boundary"]  # what tells objects apart, on the network "light"
+Head = Literal["centre", "boundary", "mask-rcnn"]  # what tells objects apart, on the network "light"

@@ -1,0 +1,98 @@
+"""Mask R-CNN from the command line: trained on a frozen light U-Net, resumed, exported and scored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_data import write_kitti, write_png
+
+from perception.errors import ConfigError
+from training.cli import main
+from training.data.datasets import open_dataset
+from training.data.instances import instance_path
+
+keras = pytest.importorskip("keras", reason="training needs Keras and a backend")
+pytest.importorskip("onnx", reason="export needs ONNX")
+
+# Keras writes its files with an older idiom of numpy's.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+SIZE = (128, 64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``kitti/`` with two cars that touch in every frame, and ``trunk.keras``, a light U-Net without training."""
+    from training.models.network import build_network
+
+    folder = tmp_path_factory.mktemp("detector")
+    for pair in open_dataset(f"kitti:{write_kitti(folder / 'kitti', count=6, size=SIZE)}"):
+        raw = np.full(SIZE[::-1], 7 * 256, np.uint16)
+        raw[16:48, 20:60], raw[16:48, 60:100] = 26 * 256 + 1, 26 * 256 + 2
+        write_png(instance_path(pair), raw)
+        write_png(pair.labels, (raw // 256).astype(np.uint8))
+    keras.utils.set_random_seed(1)
+    build_network("light", width="small").save(folder / "trunk.keras")
+    return folder
+
+
+def fit(folder: Path, out: str, *more: str) -> int:
+    data = ["--data", f"kitti:{folder / 'kitti'}:fit", "--score", f"kitti:{folder / 'kitti'}:proxy"]
+    size = ["--width", "small", "--batch", "2", "--steps", "1", "--crop", "64x64", "--workers", "1", "--epochs", "2"]
+    start = ["--head", "mask-rcnn", "--initial-weights", str(folder / "trunk.keras")]
+    return int(
+        main(["fit", "--out", str(folder / out), *data, *size, *start, "--evaluate-every", "1", "--ema", "0.5", *more])
+    )
+
+
+@pytest.mark.timeout(600)
+def test_a_run_is_resumed_exported_and_scored(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training.mask_rcnn.saved import load_detector
+    from training.saver import Saver
+
+    assert fit(folder, "whole") == 0
+
+    def stop(saver: Saver, epoch: int, logs: dict[str, float] | None = None) -> None:
+        end_epoch(saver, epoch, logs)
+        raise KeyboardInterrupt
+
+    end_epoch = Saver.on_epoch_end
+    monkeypatch.setattr(Saver, "on_epoch_end", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(folder, "stopped")
+    monkeypatch.undo()
+    assert fit(folder, "stopped", "--resume") == 0
+    whole, resumed = (load_detector(folder / name / "model.keras") for name in ("whole", "stopped"))
+    for one, other in zip(whole.variables, resumed.variables):
+        np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
+    lines = [json.loads(text) for text in (folder / "whole" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert all(0 <= line["kitti:proxy car AP50"] <= 1 for line in lines)
+    assert "car AP50" in (folder / "whole" / "report.html").read_text()
+
+    model = folder / "m.onnx"
+    assert (
+        main(["export", str(folder / "whole" / "model.keras"), "-o", str(model), "--id", "m", "--pixels", "8192"]) == 0
+    )
+    assert json.loads(model.with_suffix(".json").read_text())["instances"] == "mask-rcnn"
+    capsys.readouterr()
+    data = f"kitti:{folder / 'kitti'}:proxy"
+    assert main(["evaluate", str(model), "--task", "instances", "--data", data, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[data]["classes"]["car"]["objects"] == 4
+
+
+def test_what_a_detector_cannot_do(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from training.mask_rcnn.network import MaskRCNN
+
+    MaskRCNN([16, [16, 16, 16, 8]]).save(folder / "narrow.keras")
+    given = ["export", str(folder / "narrow.keras"), "-o", str(folder / "n.onnx"), "--id", "n", "--pixels", "8192"]
+    for more, word in ((["--no-objects"], "Mask R-CNN"), (["--refine", "crf"], "refinement")):
+        code = main([*given, *more])
+        assert code == ConfigError("").exit_code == 2
+        assert word in capsys.readouterr().err
+    assert not (folder / "n.onnx").exists()
