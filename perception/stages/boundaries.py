@@ -2,7 +2,7 @@
 
 The recipe that won the Data Science Bowl 2018 (Buslaev, Durnov, Seferbekov; "[ods.ai] topcoders"): seeds where
 body x (1 - border) > 0.5, a watershed on -body inside body > 0.275, growth by 7 x 7 into the full mask > 0.35.
-There are two forms of it. ``by_watershed`` is the recipe itself. ``by_flooding`` is what the exported graph does
+The recipe itself is ``training/watershed.py``. ``by_flooding`` is the form that exported graphs have
 (training/graph_boundaries.py), byte for byte: steps of max-pooling and comparisons, which every engine has.
 """
 
@@ -14,14 +14,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from perception.errors import RequestError
 from perception.stages.centres import LEVELS, scores_of_levels
 from perception.stages.votes import Floats, Grouped, Integers, decide
 from perception.types import ConfidenceMap, LabelMap
 
 SEED, BODY, FULL = 0.5, 0.275, 0.35
 GROWTH = 7  # cells: the window of the last step
-LEAST = 10  # cells of a seed, and of an object
 STEPS = 64  # cells that a seed's number travels: one that reaches farther from its brightest cell may fall apart
 WATERLINES = (0.8, 0.65, 0.5, 0.4, BODY)  # a watershed in so many levels
 RISE = 3  # cells that numbers grow at each of them
@@ -43,36 +41,6 @@ def probabilities(logits: Floats) -> Floats:
     half = LEVELS // 2
     levels = np.clip(np.rint(logits * np.float32(256)), -half, half - 1).astype(np.int64) + half
     return np.asarray(scores_of_levels()[levels], np.float32)
-
-
-def by_watershed(body: Floats, border: Floats) -> Bounded:
-    """The recipe, on (h, w) f32 probabilities.
-
-    Raises:
-        RequestError: scikit-image is not installed.
-    """
-    try:
-        from skimage.segmentation import watershed
-    except ImportError as error:
-        raise RequestError(
-            f"Objects by watershed need scikit-image ({error}). Install it with: pip install 'roadcast[train]'"
-        ) from error
-    inner = body * (1 - border)
-    markers = _large_enough(_connected(inner > SEED))
-    grown = np.asarray(watershed(-body, markers, mask=body > BODY, connectivity=2))  # type: ignore[no-untyped-call]
-    wider = cv2.dilate(grown.astype(np.float32), np.ones((GROWTH, GROWTH)), borderValue=0.0).astype(np.int32)
-    whole = np.where((grown == 0) & (np.minimum(body + border, 1) > FULL), wider, grown)
-    ids = _large_enough(whole.astype(np.int32))
-    count = int(ids.max(initial=0))
-    by_seed = np.argsort(-np.where(markers > 0, inner, 0).ravel(), kind="stable")
-    flat = ids.ravel()[by_seed]
-    found, first = np.unique(flat, return_index=True)  # the brightest cell of each
-    place = by_seed[first[found > 0]]
-    scores = np.where(markers > 0, inner, 0).ravel()[place].astype(np.float32)
-    order = np.argsort(-scores, kind="stable")
-    number = np.zeros(count + 1, np.int32)
-    number[order + 1] = np.arange(1, count + 1)
-    return Bounded(number[ids], scores[order], _rows_and_columns(place[order], body.shape[1]))
 
 
 def by_flooding(body: Floats, border: Floats, most: int) -> Bounded:
@@ -103,7 +71,7 @@ def by_flooding(body: Floats, border: Floats, most: int) -> Bounded:
     ids = np.where(keys > 0, number[places], 0).astype(np.int32)
     place = np.minimum(best, body.size - 1)
     scores = np.where(found, inner.ravel()[place], np.float32(0)).astype(np.float32)
-    return Bounded(ids, scores, _rows_and_columns(place, body.shape[1]))
+    return Bounded(ids, scores, rows_and_columns(place, body.shape[1]))
 
 
 def group_by_boundaries(
@@ -120,7 +88,8 @@ def group_by_boundaries(
     return decide(labels, confidence, owners, found.places, found.scores, thing_ids)
 
 
-def _rows_and_columns(place: Integers, width: int) -> tuple[Integers, Integers]:
+def rows_and_columns(place: Integers, width: int) -> tuple[Integers, Integers]:
+    """Where cells lie that are counted row by row."""
     return place // width, place % width
 
 
@@ -131,16 +100,3 @@ def _widest(keys: Floats, window: int) -> Floats:
 def _flooded(keys: Floats, ground: npt.NDArray[np.bool_], window: int) -> Floats:
     """Every cell of ``ground`` that has no key gets the largest around it."""
     return np.where((keys == 0) & ground, _widest(keys, window), keys)
-
-
-def _connected(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
-    return np.asarray(cv2.connectedComponents(mask.view(np.uint8), connectivity=8, ltype=cv2.CV_32S)[1], np.int32)
-
-
-def _large_enough(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Those of LEAST cells and more, numbered anew."""
-    areas = np.bincount(ids.ravel())
-    kept = areas >= LEAST
-    kept[0] = False
-    number = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-    return np.asarray(number[ids], np.int32)

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perception.classes import CITYSCAPES
-from perception.stages.boundaries import by_flooding, by_watershed, group_by_boundaries, probabilities
+from perception.stages.boundaries import by_flooding, group_by_boundaries, probabilities
 from perception.stages.centres import CentreSettings
+from training.watershed import by_watershed
 
 CAR = 13
 MOST = 32
