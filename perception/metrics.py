@@ -106,6 +106,7 @@ class Meter:
             self.first_frame_ms = total / 1e6
             return
         self._window.append((now, total))
+        self._forget(now)
         self.latency.add(total)
         age = 0
         for name, spent in latency.spent_ns.items():
@@ -125,14 +126,17 @@ class Meter:
     def recent(self) -> tuple[float, Quantiles]:
         """Frames a second and latency over the last seconds."""
         now = time.monotonic_ns()
-        while self._window and now - self._window[0][0] > WINDOW_S * 1e9:
-            self._window.popleft()
+        self._forget(now)
         if not self._window:
             return 0.0, Quantiles()
         latencies = sorted(total for _, total in self._window)
         span = now - max(self._first_ns, self._window[0][0])
         rate = len(self._window) * 1e9 / span if span > 0 else 0.0
         return rate, _quantiles(lambda q: latencies[math.ceil(q * len(latencies)) - 1] / 1e6)
+
+    def _forget(self, now: int) -> None:
+        while self._window and now - self._window[0][0] > WINDOW_S * 1e9:
+            self._window.popleft()
 
 
 @dataclass(frozen=True, slots=True)
