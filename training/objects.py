@@ -13,14 +13,19 @@ import numpy.typing as npt
 
 from perception.classes import CITYSCAPES
 from perception.geometry import fit_size
-from perception.stages.centres import group_by_centres
+from perception.stages.boundaries import group_by_boundaries
+from perception.stages.centres import CentreSettings, group_by_centres
 from perception.stages.prepare import prepare
-from perception.types import Image, LabelMap
+from perception.stages.votes import Grouped
+from perception.types import ConfidenceMap, Image, LabelMap
 from training.data.datasets import Pair
 from training.evaluate_objects import enlarge, read_truth
 from training.metrics import InstanceTally
 
 CAR = 13
+Floats = npt.NDArray[np.float32]
+# Every pixel of a thing belongs to the nearest centre: small cars that touch are lost where near misses are refused.
+_ANY_DISTANCE = CentreSettings(reach=64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +36,7 @@ class Found:
     ids: npt.NDArray[np.int32]  # (h, w) 0 = none, else 1..N
     class_ids: npt.NDArray[np.uint8]  # (N,)
     scores: npt.NDArray[np.float64]  # (N,) mean confidence over the object times the score of its centre
-    maps: Mapping[str, npt.NDArray[np.float32]]  # the head's outputs, (h', w', C) each
+    maps: Mapping[str, Floats]  # the head's outputs, (h', w', C) each
 
 
 Finder = Callable[[Image], Found]
@@ -43,7 +48,7 @@ def has_head(model: keras.Model) -> bool:
 
 
 def keras_finder(model: keras.Model, pixels: int) -> Finder:
-    """Find objects with a model that has a centre head, frames being brought to ``pixels`` as the node does.
+    """Find objects with a model that has a head, frames being brought to ``pixels`` as the node does.
 
     Logits are brought to network size bilinearly, as a graph does that is exported with ``--label-stride 1``.
     """
@@ -55,13 +60,9 @@ def keras_finder(model: keras.Model, pixels: int) -> Finder:
         maps = {name: np.asarray(answer, np.float32)[0] for name, answer in answers.items()}
         logits = cv2.resize(maps.pop("logits"), frame.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        grouped = group_by_centres(
-            logits.argmax(axis=-1).astype(np.uint8),
-            np.round(255 / exponentials.sum(axis=-1)).astype(np.uint8),
-            maps["centres"][..., 0],
-            np.ascontiguousarray(maps["offsets"].transpose(2, 0, 1)),
-            CITYSCAPES.thing_ids(),
-        )
+        labels = logits.argmax(axis=-1).astype(np.uint8)
+        confidence = np.round(255 / exponentials.sum(axis=-1)).astype(np.uint8)
+        grouped = _group(labels, confidence, maps)
         assert grouped.confidence is not None  # it was given
         kept, ids = np.unique(grouped.ids, return_inverse=True)
         ids = ids.reshape(grouped.ids.shape) + (0 if kept[0] == 0 else 1)
@@ -74,6 +75,15 @@ def keras_finder(model: keras.Model, pixels: int) -> Finder:
         return Found(grouped.labels, ids.astype(np.int32), class_ids[1:], scores, maps)
 
     return find
+
+
+def _group(labels: LabelMap, confidence: ConfidenceMap, maps: Mapping[str, Floats]) -> Grouped:
+    things = CITYSCAPES.thing_ids()
+    if "boundary" in maps:
+        body, border = np.ascontiguousarray(maps["boundary"].transpose(2, 0, 1))
+        return group_by_boundaries(labels, confidence, body, border, things)
+    offsets = np.ascontiguousarray(maps["offsets"].transpose(2, 0, 1))
+    return group_by_centres(labels, confidence, maps["centres"][..., 0], offsets, things, _ANY_DISTANCE)
 
 
 def score_objects(find: Finder, pairs: Sequence[Pair], *, min_area: int = 100) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class CentreTargets:
         ConfigError: a value makes no targets.
     """
 
-    sigma: float = 1.5  # of the Gaussians, in cells
+    sigma: float = 1.0  # of the Gaussians, in cells
     least: int = 6  # pixels of the instance map; of smaller objects no answer is asked
     balance: float = 0.5  # a cell of an object of A pixels weighs A^-balance: at 0 large objects rule
 
