@@ -24,7 +24,7 @@ import zmq
 from perception.bench.task import Task, tell
 from perception.engines.contract import INPUT, read_spec
 from perception.engines.engine import ModelSpec
-from perception.engines.open import DEFAULT_MODEL
+from perception.engines.shipped import DEFAULT_MODEL, model_file
 from perception.errors import SourceError
 from perception.ledger import Ledger
 from perception.metrics import Usage
@@ -84,7 +84,7 @@ def serial_loop(task: Task) -> Iterator[None]:
 
 def _plain(task: Task) -> tuple[ModelSpec, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]]:
     """From a batch to its labels, as the library's first example has it; an engine without a library serves itself."""
-    model = task.config.model or str(DEFAULT_MODEL)
+    model = str(model_file(task.config.model) if task.config.model else DEFAULT_MODEL)
     if task.config.engine == "openvino":
         import openvino
 

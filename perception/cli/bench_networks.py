@@ -22,7 +22,7 @@ def run_networks(args: argparse.Namespace) -> int:
     """
     from perception.bench.networks import NetworksWish, bench_networks, networks_table
     from perception.bench.result import to_text, write
-    from perception.engines.open import DEFAULT_MODEL
+    from perception.engines.shipped import DEFAULT_MODEL, model_file
     from perception.terminal import StatusLine
     from perception.view.files import check_folder
 
@@ -34,7 +34,7 @@ def run_networks(args: argparse.Namespace) -> int:
     if args.out:
         check_folder(Path(args.out))
     wish = NetworksWish(
-        model=Path(args.model) if args.model else DEFAULT_MODEL,
+        model=model_file(args.model) if args.model else DEFAULT_MODEL,
         engine=args.engine or "onnxruntime",
         sizes=[_size(text) for text in (args.size or "1024x512").split(",")],
         batches=[_batch(text) for text in args.batch.split(",")],

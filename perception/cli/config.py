@@ -6,7 +6,6 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from perception.cli.run import add_settings, given_settings
@@ -68,14 +67,17 @@ def _not_there(config: NodeConfig) -> Iterator[RoadcastError]:
     """What the settings name and this machine does not have. Cameras are not connected to: they may come later."""
     from perception.control.place import check_control
     from perception.engines.open import check_name
+    from perception.engines.shipped import model_file
     from perception.stream import open_stream
 
     try:
         check_name(config.engine)
     except RoadcastError as problem:
         yield problem
-    if config.model is not None and not Path(config.model).is_file():
-        yield ModelError(f"There is no model file {str(config.model)!r}. Give the path of an ONNX file.")
+    if config.model is not None and not model_file(config.model).is_file():
+        yield ModelError(
+            f"There is no model file {str(config.model)!r}. Give the path of an ONNX file, or leave it out."
+        )
     if config.enhance is not None:
         from perception.engines.enhancement import read_enhancement
 

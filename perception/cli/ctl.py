@@ -100,6 +100,7 @@ def _arguments(args: argparse.Namespace, endpoint: str) -> Mapping[str, object]:
 
 def _model_path(model: str, endpoint: str) -> str:
     """A relative path means the folder that we are in, where the node is on this machine."""
+    from perception.engines.shipped import model_file
     from perception.wire.endpoint import is_loopback
 
     try:
@@ -107,7 +108,7 @@ def _model_path(model: str, endpoint: str) -> str:
     except UnicodeEncodeError:
         raise ConfigError("The path of the model is no UTF-8. Rename the file.") from None
     if is_loopback(endpoint):
-        return str(Path(model).absolute())
+        return str(model_file(model).absolute())
     if not Path(model).is_absolute():
         raise ConfigError(f"The node is on another machine: give the whole path of {model!r} there.")
     return model

@@ -81,12 +81,13 @@ def run_build(args: argparse.Namespace) -> int:
     """Compile a model. Raises RoadcastError."""
     from perception.cache import write_whole
     from perception.engines.contract import read_spec
+    from perception.engines.shipped import model_file
     from perception.engines.tensorrt.compile import compile_engine
     from perception.engines.tensorrt.library import load_library
     from perception.engines.tensorrt.shapes import choose_shapes
     from perception.terminal import StatusLine
 
-    model = Path(args.model)
+    model = model_file(args.model)
     shapes = choose_shapes(read_spec(model), args.size, args.batch)
     library = load_library(args.backend)
     recipe, gpu_name = _recipe(args, library, shapes)

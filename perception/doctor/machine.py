@@ -13,7 +13,7 @@ from pathlib import Path
 
 from perception.cache import cache_folder
 from perception.doctor.finding import Finding
-from perception.engines.open import DEFAULT_MODEL
+from perception.engines.shipped import DEFAULT_MODEL
 from perception.errors import ConfigError
 
 LEAST_FREE_GB = 2.0  # a compiled FCN-8s alone is half a gigabyte

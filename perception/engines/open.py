@@ -6,10 +6,10 @@ from pathlib import Path
 
 from perception.engines.engine import Engine
 from perception.engines.mode import DEVICES, MODES, Device, Mode
+from perception.engines.shipped import DEFAULT_MODEL, model_file
 from perception.errors import ConfigError, EngineUnavailable, ModelError
 
 NAMES = ("auto", "onnxruntime", "openvino", "tensorrt", "recorded", "simulated://")
-DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "default.onnx"
 
 
 def open_engine(
@@ -27,9 +27,9 @@ def open_engine(
     Args:
         name: ``auto``, ``onnxruntime``, ``openvino``, ``tensorrt``, ``recorded`` or
             ``simulated://?infer_ms=8&slots=2``.
-        model: an ONNX file, None for the one that comes with the package. For ``tensorrt`` it was compiled with
-            ``roadcast engine build``; an .engine file does as well. For ``recorded`` an .npz file with prepared
-            outputs; ``simulated`` has none.
+        model: an ONNX file, or the name of a model that comes with the package; None for the default one. For
+            ``tensorrt`` it was compiled with ``roadcast engine build``; an .engine file does as well. For
+            ``recorded`` an .npz file with prepared outputs; ``simulated`` has none.
         mode: ``throughput`` for many frames a second, ``latency`` for the soonest answer to each.
         threads: cores the engine may use, None for all.
         slots: batches that may lie between submit and result, None for what suits the mode.
@@ -44,7 +44,7 @@ def open_engine(
     """
     check_name(name)
     _check_options(mode, threads, slots, device)
-    path = model or DEFAULT_MODEL
+    path = model_file(model) if model else DEFAULT_MODEL
     if enhance is not None:
         path = _enhanced(name, path, enhance)
     if name == "auto":

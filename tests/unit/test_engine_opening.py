@@ -24,6 +24,7 @@ from perception.engines.onnxruntime import OnnxRuntimeEngine
 from perception.engines.open import open_engine
 from perception.engines.pool import RunPool
 from perception.engines.recorded import open_recorded
+from perception.engines.shipped import model_file
 from perception.errors import ConfigError, EngineError, EngineUnavailable, ModelError, ShapeError
 
 ENGINES = ["onnxruntime", "openvino", "auto"]
@@ -32,6 +33,17 @@ ENGINES = ["onnxruntime", "openvino", "auto"]
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     return tiny_model.write_model(tmp_path / "tiny.onnx")
+
+
+def test_a_model_that_comes_with_the_package_goes_by_its_name(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_spec(model_file("fcn8s-slim")).id == "fcn8s-slim"
+    assert model_file("nothing-by-this-name") == Path("nothing-by-this-name")
+    assert model_file("folder/fcn8s-slim") == Path("folder/fcn8s-slim")
+    model.rename(tmp_path / "fcn8s-slim")
+    assert model_file("fcn8s-slim") == Path("fcn8s-slim")  # a file of that name comes first
 
 
 def test_an_unknown_engine_is_refused_with_the_known_ones(model: Path) -> None:
