@@ -29,7 +29,10 @@ from training.mask_rcnn.targets import DetectionTargets, TargetLayout  # noqa: E
 from training.metrics import InstanceTally, InstanceTruth  # noqa: E402
 
 # Keras writes its files, and reads PyTorch's tensors, with an older idiom of numpy's.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+    pytest.mark.timeout(600),
+]
 
 SIZE = (128, 96)
 NARROW: list[Any] = [16, [16, 16, 16, 8]]
