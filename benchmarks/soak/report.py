@@ -54,13 +54,14 @@ def judge(
             f"median {statistics.median(returns):.2f} s, at most {max(returns):.2f} s" if returns else "none",
             bool(returns) and max(returns) <= RECOVERY_S,
         ),
-        *_ledger(samples, witness, summary),
+        *_ledger(samples, witness, summary, busy=len(judged) < len(outcomes)),
         *_growth([sample for sample in samples if sample.at_s >= warm_up_s]),
         Bar("the node ends in order", f"exit code {exit_code}", exit_code == 0),
     ]
 
 
-def _ledger(samples: Sequence[Sample], witness: Witness, summary: Mapping[str, Any]) -> list[Bar]:
+def _ledger(samples: Sequence[Sample], witness: Witness, summary: Mapping[str, Any], *, busy: bool) -> list[Bar]:
+    """Of counts; a subscriber that the machine let starve (``busy``) may lose messages, as long as it knows of them."""
     streams = {stream["stream"]: stream["frames"] for stream in summary.get("streams", ())}
     odd = [
         name
@@ -68,7 +69,8 @@ def _ledger(samples: Sequence[Sample], witness: Witness, summary: Mapping[str, A
         if frames["captured"] != frames["published"] + sum(frames["dropped"].values()) or frames["in_flight"]
     ]
     captured, published = (sum(frames[key] for frames in streams.values()) for key in ("captured", "published"))
-    received = sum(seen.frames for seen in witness.seen.values())
+    received, lost = (sum(getattr(seen, key) for seen in witness.seen.values()) for key in ("frames", "lost"))
+    findings = [finding for finding in witness.findings if not finding.endswith(" lost")]
     unbalanced = sum(not sample.balanced for sample in samples)
     return [
         Bar(
@@ -78,14 +80,19 @@ def _ledger(samples: Sequence[Sample], witness: Witness, summary: Mapping[str, A
             bool(streams) and not odd and not unbalanced,
         ),
         Bar(
-            "nothing is lost unaccounted: published = received + lost on the way",
-            f"{published} = {received} + {witness.lost}",
-            published == received + witness.lost and witness.lost == 0,
+            "nothing is lost unaccounted: published = received + gaps in seq",
+            f"{published} = {received} + {lost}",
+            published == received + lost,
         ),
         Bar(
-            "the audit of every message finds nothing",
-            witness.error or "; ".join(witness.findings[:5]) or "nothing",
-            not witness.findings and witness.error is None,
+            "a subscriber that always reads loses nothing",
+            f"{lost} frames, {witness.lost} messages",
+            None if lost and busy else not witness.lost,
+        ),
+        Bar(
+            "the audit of every message finds nothing else",
+            witness.error or "; ".join(findings[:5]) or "nothing",
+            not findings and witness.error is None,
         ),
         Bar(
             "/healthz says 200 all the time",

@@ -34,6 +34,8 @@ class Seen:
     """What is remembered of one stream."""
 
     frames: int = 0
+    lost: int = 0  # frames whose labels were sent and did not arrive: gaps in seq
+    seq: int | None = None  # of the newest labels
     arrived_s: list[float] = field(default_factory=list)  # of every frame
     captured_s: float = 0.0  # of the newest frame, monotonic
     wall_offset_s: float = 0.0  # by how much the node's clock is ahead of this process's
@@ -114,6 +116,8 @@ class Witness:
             seen.wall_offset_s = (published.published_ns - time.time_ns()) / 1e9
         elif message.kind == "labels":
             seen.frames += 1
+            seen.lost += 0 if seen.seq is None else message.header.seq - seen.seq - 1
+            seen.seq = message.header.seq
             seen.captured_s = (message.header.time.captured_mono_ns or 0) / 1e9
             seen.arrived_s.append(now_s)
             self.ages_ms.append((now_s - seen.captured_s) * 1e3)
