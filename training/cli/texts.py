@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 
 from perception.errors import ConfigError
-from collections.abc import Callable
 
 MULTIPLE = 32  # of which the sides of a network's input are
 
