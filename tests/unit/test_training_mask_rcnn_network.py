@@ -38,7 +38,7 @@ SIZE = (128, 96)
 NARROW: list[Any] = [16, [16, 16, 16, 8]]
 CARD = ModelCard("test", SIZE[0] * SIZE[1], instances="mask-rcnn")
 CAR, PERSON = 13, 11
-STEPS = 150
+STEPS = 500
 Frames = npt.NDArray[np.uint8]
 
 
@@ -73,7 +73,8 @@ def trained() -> tuple[MaskRCNN, list[float]]:
     keras.utils.set_random_seed(3)
     model = MaskRCNN(NARROW)
     model.learn_on(SIZE, 1.0)
-    model.compile(keras.optimizers.Adam(3e-3, global_clipnorm=5.0), jit_compile=False)
+    rate = keras.optimizers.schedules.CosineDecay(5e-3, STEPS)
+    model.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0), jit_compile=False)
     frames, truth = scenes()
     vectors = targets_of(truth)
     return model, [float(model.train_on_batch(frames, (vectors, vectors.copy()))) for _ in range(STEPS)]
@@ -82,7 +83,7 @@ def trained() -> tuple[MaskRCNN, list[float]]:
 def test_the_trunk_stays_and_all_else_learns(trained: tuple[MaskRCNN, list[float]]) -> None:
     model, losses = trained
     assert np.isfinite(losses).all()  # so were the gradients: the weights they moved gave the next
-    assert np.mean(losses[-5:]) < 0.4 * losses[0]
+    assert np.mean(losses[-5:]) < 0.2 * losses[0]
     keras.utils.set_random_seed(3)
     fresh = MaskRCNN(NARROW)
     learning = {variable.path for variable in model.trainable_variables}
@@ -130,7 +131,7 @@ def test_two_frames_are_learnt_by_heart_and_a_node_finds_their_objects(
     finally:
         engine.close()
     score = tally.score()
-    assert score.mean(score.ap[:, :1]) > 0.5
+    assert score.mean(score.ap[:, :1]) > 0.7
 
 
 def test_the_file_says_what_keras_says(trained: tuple[MaskRCNN, list[float]]) -> None:
