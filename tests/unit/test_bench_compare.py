@@ -16,7 +16,7 @@ from perception.bench.compare import FIGURES, Figure, compare
 from perception.bench.comparison_table import comparison_table
 from perception.bench.result import SCHEMA, VERSION, look_up, medians, read, write
 from perception.cli.main import main
-from perception.errors import RequestError, SourceError
+from perception.errors import RequestError
 
 TYPICAL = {
     "node": {
@@ -229,8 +229,9 @@ def test_what_is_no_result_is_one_sentence(tmp_path: Path, capsys: pytest.Captur
     assert main(["bench", "compare", str(good), str(tmp_path / "none.json")]) == 2
     assert main(["bench", "compare", str(good), str(good), "--min-effect", "-1"]) == 2
     assert main(["bench", "compare", str(good)]) == 2
+    assert main(["bench", "compare", str(good), str(tmp_path)]) == 2  # a folder
 
 
 def test_a_result_that_cannot_be_read_raises(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="Cannot read"):
-        read(tmp_path)  # a folder
+    with pytest.raises(RequestError, match="is a folder"):
+        read(tmp_path)

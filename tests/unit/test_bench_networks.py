@@ -18,7 +18,9 @@ def bench(*words: str) -> int:
 
 def test_operations_are_those_that_onnx_counts() -> None:
     # By ONNX's shape inference over the same graph; a model without a fixed size is counted on few pixels.
-    assert count_macs(DEFAULT_MODEL, (1024, 512)) == pytest.approx(18.23e9 / 2, rel=1e-3)
+    assert count_macs(DEFAULT_MODEL, (1024, 512)) == pytest.approx(
+        20.18e9 / 2, rel=1e-3
+    )  # 18.23 without the head for objects
 
 
 def test_the_floor_is_the_slower_of_arithmetic_and_memory() -> None:
