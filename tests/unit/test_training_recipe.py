@@ -10,6 +10,7 @@ from perception.config import load_config
 from perception.errors import ConfigError
 from training.cli.fit import FLAGS
 from training.recipe import load_settings
+from training.restoration import settings as restoring
 from training.settings import RULES, FitConfig
 
 RECIPES = sorted((Path(__file__).parents[2] / "launch" / "recipes").glob("*.toml"))
@@ -80,7 +81,12 @@ def test_every_setting_has_a_flag() -> None:
 def test_the_recipes_can_be_read_and_say_how_to_use_them(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ROADCAST_DATA", "CITYSCAPES"):
         monkeypatch.setenv(name, "/data")
-    config = load_settings({}, file=str(path), environment={})
-    assert config.data
-    assert config.score
-    assert f"roadcast-train fit launch/recipes/{path.name}" in path.read_text()
+    if "roadcast-train restore launch" in path.read_text():
+        restoring.load_settings({"out": "run", "data": ["kitti:d"]}, file=str(path), environment={})
+        command = "restore"
+    else:
+        config = load_settings({}, file=str(path), environment={})
+        assert config.data
+        assert config.score
+        command = "fit"
+    assert f"roadcast-train {command} launch/recipes/{path.name}" in path.read_text()
