@@ -50,6 +50,18 @@ def write_kitti(root: Path, *, count: int = 6, size: tuple[int, int] = (96, 64))
     return root
 
 
+def write_touching_cars(root: Path, *, count: int = 6) -> Path:
+    """KITTI's layout with instance maps: two cars that touch in every frame of 128x64."""
+    size = (128, 64)
+    write_kitti(root, count=count, size=size)
+    raw = np.full(size[::-1], 7 * 256, np.uint16)  # label id * 256 + number
+    raw[16:48, 20:60], raw[16:48, 60:100] = 26 * 256 + 1, 26 * 256 + 2
+    for index in range(count):
+        write_png(root / "training" / "instance" / f"{index:06d}_10.png", raw)
+        write_png(root / "training" / "semantic" / f"{index:06d}_10.png", (raw // 256).astype(np.uint8))
+    return root
+
+
 def write_cityscapes(root: Path, *, split: str = "train", size: tuple[int, int] = (96, 64)) -> Path:
     """One frame in each of two cities."""
     for index, city in enumerate(("aachen", "zurich")):

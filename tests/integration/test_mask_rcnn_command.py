@@ -7,20 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_data import write_kitti, write_png
+from tiny_data import write_touching_cars
 
 from perception.errors import ConfigError
 from training.cli import main
-from training.data.datasets import open_dataset
-from training.data.instances import instance_path
 
 keras = pytest.importorskip("keras", reason="training needs Keras and a backend")
 pytest.importorskip("onnx", reason="export needs ONNX")
 
 # Keras writes its files with an older idiom of numpy's.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
-SIZE = (128, 64)
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from training.models.network import build_network
 
     folder = tmp_path_factory.mktemp("detector")
-    for pair in open_dataset(f"kitti:{write_kitti(folder / 'kitti', count=6, size=SIZE)}"):
-        raw = np.full(SIZE[::-1], 7 * 256, np.uint16)
-        raw[16:48, 20:60], raw[16:48, 60:100] = 26 * 256 + 1, 26 * 256 + 2
-        write_png(instance_path(pair), raw)
-        write_png(pair.labels, (raw // 256).astype(np.uint8))
+    write_touching_cars(folder / "kitti")
     keras.utils.set_random_seed(1)
     build_network("light", width="small").save(folder / "trunk.keras")
     return folder
