@@ -82,8 +82,12 @@ def greedy(boxes: Floats, threshold: float) -> list[int]:
     return kept
 
 
+# No two whole boxes of 12 pixels overlap by just one of these thresholds: such a tie float32 may break either way.
 @settings(deadline=None, max_examples=25)
-@given(boxes=hnp.arrays(np.int16, (2, 9, 4), elements=st.integers(0, 12)), threshold=st.sampled_from([0.3, 0.5, 0.7]))
+@given(
+    boxes=hnp.arrays(np.int16, (2, 9, 4), elements=st.integers(0, 12)),
+    threshold=st.sampled_from([0.3183, 0.5029, 0.7071]),
+)
 def test_suppression_is_the_greedy_one(boxes: npt.NDArray[np.int16], threshold: float) -> None:
     edges = np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1).astype(np.float32)
     kept = plain(suppress(ops.array(edges), ops.ones((2, 9)), threshold))
