@@ -42,7 +42,7 @@ def read_channels(path: Path) -> Channels:
     Raises:
         ConfigError: the file cannot be read, a key is unknown, or a class lacks its name or colour.
     """
-    content = read_toml(str(path))
+    content = read_toml(str(path), "class table")
     rows = content.get("class")
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise ConfigError(f"{path} holds no classes: begin each with a line [[class]].")

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from perception.errors import ConfigError
+from perception.errors import ConfigError, SourceError
 from training.files import write_atomically
 
 _STYLE = """
@@ -63,7 +63,13 @@ def _text(path: Path) -> str:
     try:
         return path.read_text()
     except OSError as error:
-        raise ConfigError(f"{path.parent} is not the folder of a run: {path.name}: {error.strerror}.") from None
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            raise SourceError(f"Cannot read {path}: {error.strerror}.") from None
+        found = "holds no such file" if path.parent.is_dir() else "is no folder"
+        raise ConfigError(
+            f"{path.parent} is not the folder of a run, which has a {path.name}: it {found}. Give the --out of "
+            "`roadcast-train fit` or `restore`."
+        ) from None
 
 
 def _page(

@@ -114,6 +114,7 @@ def text_files(folder: Path) -> None:
 FIT = ["fit", "--out", "{folder}/run", "--data", "camvid:{folder}/camvid", *SMALL_RUN]
 EVALUATE = ["--data", "camvid:{folder}/camvid"]
 EXPORT = ["-o", "{folder}/m.onnx", "--id", "x", "--pixels", "6144"]
+WRAP = ["wrap", "m.onnx", "-o", "{folder}/m.onnx"]
 BAD: dict[str, tuple[Callable[[Path], None] | None, list[str], int, str]] = {
     "labels of another size": (wrong_size, FIT, 3, "must agree"),
     "an unknown id": (unknown_id, FIT, 3, "the value 77"),
@@ -138,6 +139,12 @@ BAD: dict[str, tuple[Callable[[Path], None] | None, list[str], int, str]] = {
     "an export of text": (text_files, ["export", "{folder}/text.keras", *EXPORT], 2, "not a Keras model"),
     "an export to another suffix": (None, ["export", "m.keras", *EXPORT, "-o", "m.bin"], 2, "end in .onnx"),
     "a fact without a value": (None, ["export", "m.keras", *EXPORT, "--fact", "licence"], 2, "KEY=TEXT"),
+    "an export into no folder": (None, ["export", "m.keras", *EXPORT, "-o", "{folder}/no/m.onnx"], 2, "no folder"),
+    "a wrap into no folder": (None, ["wrap", "m.onnx", "-o", "{folder}/no/m.onnx"], 2, "no folder"),
+    "no class table": (None, [*WRAP, "--classes", "{folder}/no.toml"], 2, "Cannot read the class table file"),
+    "a street of letters": (None, [*FIT, "--data", "synth:x,y"], 2, "synth:SEED,N takes a seed of 0.."),
+    "a report of no run": (None, ["report", "{folder}/camvid"], 2, "the folder of a run, which has a metrics.jsonl"),
+    "a report of no folder": (None, ["report", "{folder}/run"], 2, "it is no folder"),
     "parity with text": (text_files, ["parity", "{folder}/text.onnx", "{folder}/no.keras", *EVALUATE], 2, "text.onnx"),
     "no command": (None, [], 2, "required"),
 }

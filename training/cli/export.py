@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perception.errors import ConfigError
+from perception.view.files import check_folder
 from training.cli.quiet import load_keras
 from training.cli.texts import read_fact, read_pixels, score_name
 
@@ -87,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     facts: dict[str, object] = dict(read_fact(text) for text in args.fact)
     if args.out.suffix != ".onnx":
         raise ConfigError(f"The file to write must end in .onnx, got {args.out}.")
+    check_folder(args.out)
     if args.precision != "fp32" and args.calibrate is None:
         raise ConfigError(
             f"--precision {args.precision} needs frames to measure on: give --calibrate KIND:DIR[:SPLIT]."

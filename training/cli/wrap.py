@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from perception.errors import ConfigError
+from perception.view.files import check_folder
 from training.cli.texts import read_pixels
 
 EPILOG = """\
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Wrap the model, run it once, write file and card; returns the exit code."""
     if args.out.suffix != ".onnx":
         raise ConfigError(f"The file to write must end in .onnx, got {args.out}.")
+    check_folder(args.out)
     from training.card import ModelCard, write_card
     from training.class_table import CITYSCAPES_CHANNELS, read_channels
     from training.files import write_atomically

@@ -50,15 +50,17 @@ def _street(seed: int, weather: Weather) -> Street:
 
 
 def frames_of(text: str) -> list[StreetFrame] | None:
-    """The frames that ``SEED,N`` stands for: N of the street SEED, far apart, in all weathers; None for other text.
+    """The frames that ``SEED,N`` stands for: N of the street SEED, far apart, in all weathers; None for a folder.
 
     They are those that ``roadcast-train synth --seeds SEED --frames N`` writes.
 
     Raises:
-        ConfigError: there is no such street, or it has not so many frames.
+        ConfigError: there is no such street, it has not so many frames, or two other words stand there.
     """
     found = _seed_and_count(text)
     if found is None:
+        if "," in text and not Path(text).exists():
+            raise _no_street(text)
         return None
     seed, count = found
     strips = strips_of(Order("train", count, (seed, seed), SIZE, WEATHERS))
@@ -84,8 +86,12 @@ def _seed_and_count(text: str) -> tuple[int, int] | None:
         return None
     seed, count = int(found[1]), int(found[2])
     if seed > MAX_SEED or not 1 <= count <= LAST_FRAME:
-        raise ConfigError(
-            f"synth:SEED,N takes a seed of 0..{MAX_SEED} and 1..{LAST_FRAME} frames, got {text!r}. "
-            "Give several streets as several --data."
-        )
+        raise _no_street(text)
     return seed, count
+
+
+def _no_street(text: str) -> ConfigError:
+    return ConfigError(
+        f"synth:SEED,N takes a seed of 0..{MAX_SEED} and 1..{LAST_FRAME} frames, got {text!r}. "
+        "Give several streets as several --data."
+    )
