@@ -43,7 +43,7 @@ OUTPUTS: dict[str, tuple[str, int]] = {  # dtype, rank
 DETECTIONS = ("boxes", "scores", "class_ids", "masks")
 _REMEDY = (
     "It must take 'frame', uint8 [N, H, W, 3] in BGR, and give 'labels', uint8 [N, h, w]; "
-    "`roadcast-train export` writes such a file."
+    "`roadcast-train export` writes such a file, and `roadcast-train wrap` makes one of a foreign model."
 )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from perception.engines.protobuf import integer, messages, text
 from perception.errors import ModelError
 
+_ZIP = b"PK\x03\x04"  # how an archive begins
 _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64"}
 
 
@@ -46,6 +47,11 @@ def read_header(path: Path) -> OnnxHeader:
     except OSError as error:
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
         raise ModelError(f"Cannot read the model {str(path)!r}: {reason}. Give the path of an ONNX file.") from error
+    if data.startswith(_ZIP):
+        raise ModelError(
+            f"{str(path)!r} is no ONNX model but an archive, as Keras and PyTorch save models: "
+            "`roadcast-train export` makes an ONNX file of a .keras model."
+        )
     try:
         return _header(data)
     except (ValueError, KeyError, TypeError) as error:

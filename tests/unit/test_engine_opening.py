@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -245,6 +246,13 @@ def test_what_is_no_model_is_refused(name: str, content: bytes, tmp_path: Path) 
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"odd\.onnx"):
         open_engine(name, path, device="cpu")
+
+
+def test_a_keras_model_is_told_apart_from_a_damaged_one(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(ModelError, match=r"model\.keras' is no ONNX model but an archive.*roadcast-train export"):
+        read_header(tmp_path / "model.keras")
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -157,16 +157,25 @@ def _cannot_parse(library: Library, model: Path, parser: Any) -> ModelError:
             hint = _hint(error.node_operator(), reason)
             return ModelError(f"{library} cannot compile {str(model)!r}: {where}: {reason}.{hint}")
     reason = plain_reason([error.desc() for error in errors])
-    return ModelError(f"{library} cannot read {str(model)!r}: {reason}. It may be damaged; export or copy it again.")
+    return ModelError(
+        f"{library} cannot read {str(model)!r}: {reason}. It may be damaged, or lack weights that lie in a file of "
+        "their own beside it."
+    )
+
+
+_ELSEWHERE = "As it is, the model may run with --engine onnxruntime."
 
 
 def _hint(operator: str, reason: str) -> str:
     """What to do about the mistakes that exported graphs are known to have."""
     if operator in ("QuantizeLinear", "DequantizeLinear"):
-        return " It takes int8 only signed, with zero point 0, and biases in floating point."
+        return (
+            " It takes int8 only signed, with zero point 0, and biases in floating point: "
+            "`roadcast-train export --precision int8 --int8-for tensorrt` writes that."
+        )
     if "uint8" in reason.lower():
         return (
-            " u8 is allowed only straight into a Cast from 'frame' and straight out of one to an output; "
-            "export the model again with this version of roadcast-train."
+            " u8 is allowed only straight into a Cast from 'frame' and straight out of one to an output, as "
+            f"`roadcast-train export` writes it. {_ELSEWHERE}"
         )
-    return ""
+    return f" {_ELSEWHERE}"
