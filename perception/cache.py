@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from perception.errors import ConfigError, OutputError
+
+_ABANDONED_S = 24 * 3600.0  # a temporary file this old is no longer written by anybody
 
 
 def cache_folder(part: str) -> Path:
@@ -21,6 +24,19 @@ def cache_folder(part: str) -> Path:
             f"Cannot create the folder {str(folder)!r}: {reason}. Name another in the environment as ROADCAST_CACHE."
         ) from None
     return folder
+
+
+def last_used(path: Path) -> float:
+    """When a file was last written or marked as used, as Unix time; 0 where it is gone."""
+    try:
+        return path.stat().st_mtime
+    except OSError:  # removed meanwhile
+        return 0.0
+
+
+def abandoned(folder: Path) -> list[Path]:
+    """What ``write_whole`` left in the folder where it was killed, yesterday or before."""
+    return [path for path in folder.glob(".*") if time.time() - last_used(path) > _ABANDONED_S]
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -8,12 +8,14 @@ joined graph computes in one run what two files would in two.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from math import gcd, lcm
 from pathlib import Path
 
-from perception.cache import cache_folder, write_whole
+from perception.cache import abandoned, cache_folder, last_used, write_whole
 from perception.engines.contract import read_spec
 from perception.engines.joining import ENHANCED, GRAPH, IMAGE, METADATA, OPSET, join_graphs
 from perception.engines.onnx_file import read_header
@@ -23,6 +25,7 @@ from perception.errors import ModelError
 NAMES = ("denoise", "lowlight", "superres")
 MODELS = Path(__file__).parent.parent / "models"
 _FORMAT = 1  # of what is in the cache
+_KEPT = 8  # joined files, those that were used last
 _OLDEST_OPSET = 13  # from which on the operators of an enhancement mean the same
 
 
@@ -68,6 +71,8 @@ def read_enhancement(given: str) -> Enhancement:
 def enhanced_model(model: Path, given: str) -> Path:
     """The file of ``model`` with an enhancement before it: from the cache, or joined and kept there.
 
+    The cache keeps the ``_KEPT`` files that were used last.
+
     Raises:
         ModelError: one of the two is missing or damaged, or they cannot be joined.
         ConfigError: there is no folder for the cache.
@@ -76,10 +81,22 @@ def enhanced_model(model: Path, given: str) -> Path:
     enhancement = read_enhancement(given)
     spec = read_spec(model)
     key = hashlib.sha256(f"{_FORMAT} {enhancement.sha256} {spec.sha256}".encode()).hexdigest()[:16]
-    path = cache_folder("enhanced") / f"{model.stem}+{enhancement.name}-{key}.onnx"
+    folder = cache_folder("enhanced")
+    path = folder / f"{model.stem}+{enhancement.name}-{key}.onnx"
     if not path.is_file():
         write_whole(path, join(enhancement, model))
+        _forget(folder)
+    with suppress(OSError):  # a cache of somebody else's may be read all the same
+        os.utime(path)
     return path
+
+
+def _forget(folder: Path) -> None:
+    """Remove joined files that were not used for long; each can be made again. What cannot be removed stays."""
+    joined = sorted(folder.glob("*.onnx"), key=last_used, reverse=True)
+    for path in [*joined[_KEPT:], *abandoned(folder)]:
+        with suppress(OSError):
+            path.unlink()
 
 
 def join(enhancement: Enhancement, model: Path) -> bytes:

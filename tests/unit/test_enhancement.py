@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -89,13 +90,30 @@ def test_a_model_of_one_size_and_batch_takes_frames_of_half_that_size(tmp_path: 
 def test_it_is_joined_once_and_again_when_either_file_changes(model: Path, tmp_path: Path, cache: Path) -> None:
     enhancement = write_enhancement(tmp_path / "e.onnx")
     first = enhanced_model(model, str(enhancement))
-    written = first.stat().st_mtime_ns
+    written = first.stat().st_ino
     assert enhanced_model(model, str(enhancement)) == first
-    assert first.stat().st_mtime_ns == written
+    assert first.stat().st_ino == written
     write_enhancement(enhancement, name="other")
     second = enhanced_model(model, str(enhancement))
     assert second != first
     assert sorted(cache.iterdir()) == sorted([first, second])
+
+
+def test_the_cache_keeps_the_files_that_were_used_last(model: Path, tmp_path: Path, cache: Path) -> None:
+    def joined(number: int) -> Path:
+        return enhanced_model(model, str(write_enhancement(tmp_path / "e.onnx", name=f"e{number}")))
+
+    made = [joined(number) for number in range(8)]
+    for number, path in enumerate(made):
+        os.utime(path, (number, number))
+    left = cache / ".killed-while-writing"
+    left.touch()
+    os.utime(left, (0, 0))
+    being_written = cache / ".now"
+    being_written.touch()
+    assert joined(0) == made[0]  # used again
+    made += [joined(8), joined(9)]
+    assert sorted(cache.iterdir()) == sorted([being_written, made[0], *made[3:]])
 
 
 def test_a_model_that_enhances_is_not_enhanced_again(model: Path, tmp_path: Path) -> None:

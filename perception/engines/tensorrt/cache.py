@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from perception.cache import cache_folder
+from perception.cache import abandoned, cache_folder, last_used
 from perception.engines.tensorrt.build import Recipe
 from perception.engines.tensorrt.library import Library
 from perception.engines.tensorrt.passport import Passport, passport_path, read_passport
@@ -28,7 +28,6 @@ from perception.errors import EngineError, OutputError
 SUFFIX = ".engine"
 KEY_DIGITS = 16
 _POLL_S = 0.2
-_STALE_S = 24 * 3600.0  # a temporary file this old belongs to no build any more
 
 
 def engines_folder() -> Path:
@@ -68,19 +67,12 @@ class Entry:
 def entries() -> list[Entry]:
     """Every engine of the cache, the newest first."""
     found = []
-    for path in sorted(engines_folder().glob(f"*{SUFFIX}"), key=_modified, reverse=True):
+    for path in sorted(engines_folder().glob(f"*{SUFFIX}"), key=last_used, reverse=True):
         try:
             found.append(Entry(path, read_passport(path), None))
         except EngineError as error:
             found.append(Entry(path, None, str(error)))
     return found
-
-
-def _modified(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:  # removed meanwhile
-        return 0.0
 
 
 def remove(path: Path) -> None:
@@ -95,8 +87,7 @@ def remove(path: Path) -> None:
 def leftovers() -> list[Path]:
     """What builds left that were killed: temporary files of yesterday or before, passports without an engine."""
     folder = engines_folder()
-    old = [path for path in folder.glob(".*") if time.time() - _modified(path) > _STALE_S]
-    return old + [path for path in folder.glob("*.json") if not path.with_suffix(SUFFIX).exists()]
+    return abandoned(folder) + [path for path in folder.glob("*.json") if not path.with_suffix(SUFFIX).exists()]
 
 
 @contextmanager
