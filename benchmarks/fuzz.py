@@ -1,7 +1,10 @@
 """Hostile bytes: mutated messages for the decoder, and whatever one can throw at the sockets.
 
     python benchmarks/fuzz.py [--decoder 1000000] [--sockets 100000] [--seed 0]
-    python benchmarks/fuzz.py --coverage 1000000        the decoder, guided by coverage (needs atheris)
+    python benchmarks/fuzz.py --coverage 1000000 [--target decoder|control|control-socket]
+
+The second form is guided by coverage (needs atheris): the decoder, the parser of requests to a node, or a node's own
+control socket.
 
 Anything but an answer or the one typed error ends it with a traceback and the message in hex. Memory is read after a
 tenth of the work and at the end. The mutations start from the conformance vectors in ``tests/vectors``.
@@ -13,12 +16,12 @@ import argparse
 import random
 import struct
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgpack
+from guided import TARGETS, guided, guided_control
 from hostile import attack_metrics, attack_node, attack_subscriber
 from hostile_control import attack_control
 
@@ -58,10 +61,11 @@ def main() -> None:
     )
     parser.add_argument("--control", type=int, metavar="N", help="messages for the control socket (default: its share)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--coverage", type=int, metavar="N", help="the decoder alone, N runs guided by coverage")
+    parser.add_argument("--coverage", type=int, metavar="N", help="one target alone, N runs guided by coverage")
+    parser.add_argument("--target", choices=TARGETS, default="decoder", help="of --coverage (default: decoder)")
     args = parser.parse_args()
     if args.coverage is not None:
-        guided(args.coverage)
+        cover(args.target, args.coverage)
     corpus = [unpack(path.read_bytes()) for path in sorted(VECTORS.glob("*.bin"))]
     chance = random.Random(args.seed)
     attacks: dict[str, tuple[int, Callable[[], bool]]] = {
@@ -85,6 +89,13 @@ def main() -> None:
                 "control": (share if args.control is None else args.control, control),
             }
         )
+
+
+def cover(target: str, runs: int) -> None:
+    """Fuzz one target guided by coverage. Does not return."""
+    if target == "decoder":
+        guided(runs, lambda packed: read_all(unpack(packed)) and None, VECTORS)
+    guided_control(runs, live=target == "control-socket")
 
 
 def report(attacks: dict[str, tuple[int, Callable[[], bool]]]) -> None:
@@ -205,19 +216,6 @@ def edit(frames: Frames, corpus: list[Frames], chance: random.Random) -> Frames:
     else:
         at[key] = chance.choice(VALUES)
     return [frames[0], msgpack.packb(header), *frames[2:]]
-
-
-def guided(runs: int) -> None:
-    """Let atheris find inputs that reach new code. It ends the process itself."""
-    try:
-        import atheris
-    except ModuleNotFoundError:
-        raise SystemExit("--coverage needs atheris: pip install atheris") from None
-    atheris.instrument_all()
-    found = tempfile.mkdtemp(prefix="roadcast-fuzz-")  # new inputs go into the first folder
-    arguments = [sys.argv[0], f"-atheris_runs={runs}", found, str(VECTORS)]
-    atheris.Setup(arguments, lambda packed: read_all(unpack(packed)) and None)
-    atheris.Fuzz()
 
 
 if __name__ == "__main__":
