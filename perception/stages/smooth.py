@@ -19,6 +19,7 @@ MOST_TRUST = 1.0  # so one confident frame outvotes any past
 REFERENCE_STEP_S = 1 / 15
 LONGEST_STEP_S = 0.5  # between two frames; after a longer one nothing is carried
 FLOW_SIDE = 240  # pixels of the longer side at which motion is looked for
+LEAST_FLOW_SIDE = 32  # of the shorter one: OpenCV's DIS ends the process at wide pictures of fewer rows
 ALIKE = 16.0  # grey levels that a point may change on its way; more is an occlusion, or wrong
 CUT = 0.6  # a smaller share of points that are found again is another scene
 UNSAID = 0.9  # confidence of a model that gives none
@@ -77,7 +78,7 @@ def _begun(scene: Scene, found: Segmentation) -> Memory:
     """What a frame leaves behind that nothing came before."""
     height, width = found.labels.shape
     scale = min(1.0, FLOW_SIDE / max(height, width))
-    size = max(16, round(width * scale)), max(16, round(height * scale))  # DIS takes nothing smaller
+    size = max(LEAST_FLOW_SIDE, round(width * scale)), max(LEAST_FLOW_SIDE, round(height * scale))
     grey = np.asarray(cv2.cvtColor(prepare(scene.frame.image, size), cv2.COLOR_BGR2GRAY), np.uint8)
     trust = np.full((height, width), UNSAID, np.float32)
     if found.confidence is not None:

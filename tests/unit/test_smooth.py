@@ -136,7 +136,9 @@ def test_void_neither_votes_nor_is_voted_away() -> None:
     assert (out[2][14:] == ROAD).mean() > 0.9
 
 
-def test_frames_smaller_than_the_flow_takes_go_through() -> None:
-    tiny = np.full((4, 8), ROAD, np.uint8)
-    picture = np.zeros((8, 16, 3), np.uint8)
-    assert [out.shape for out in labels_after([scene(n, tiny, 100, picture) for n in range(3)])] == [(4, 8)] * 3
+@pytest.mark.parametrize("shape", [(4, 8), (16, 240), (28, 240), (240, 16), (30, 600)])
+def test_frames_smaller_or_longer_than_the_flow_takes_go_through(shape: tuple[int, int]) -> None:
+    """OpenCV's flow does not refuse what is too low for its width: it ends the process."""
+    picture = cv2.resize(textured(), (2 * shape[1], 2 * shape[0]))
+    scenes = [scene(n, np.full(shape, ROAD, np.uint8), 100, np.asarray(picture, np.uint8)) for n in range(3)]
+    assert [out.shape for out in labels_after(scenes)] == [shape] * 3
