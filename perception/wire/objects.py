@@ -16,6 +16,7 @@ from perception.wire.fields import INT_MAX, Fields
 
 # A row takes about 70 bytes of a header of 1 MiB; a street has a few dozen.
 MAX_OBJECTS = 10_000
+MAX_MASKS = 6_000  # where masks overlap: each is described under ``parts`` as well, in as many bytes again
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +85,13 @@ def objects_to_wire(instances: Instances) -> list[dict[str, object]]:
     return [dict(zip(keys, row)) for row in columns]
 
 
-def limit_objects(instances: Instances, most: int = MAX_OBJECTS) -> Instances:
-    """The ``most`` objects of highest score, renumbered in their order; the rest is counted in ``truncated``."""
+def limit_objects(instances: Instances, most: int | None = None) -> Instances:
+    """The ``most`` objects of highest score, renumbered in their order; the rest is counted in ``truncated``.
+
+    None: as many as a header holds.
+    """
+    if most is None:
+        most = MAX_OBJECTS if instances.masks is None else MAX_MASKS
     surplus = len(instances) - most
     if surplus <= 0:
         return instances

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import msgpack
 import numpy as np
@@ -308,6 +309,24 @@ def test_more_objects_than_a_header_holds_leave_the_lowest_scores_out():
     np.testing.assert_array_equal(few.ids, [[0, 1, 0, 2]])
     np.testing.assert_array_equal(few.boxes, boxes[[1, 3]])
     assert limit_objects(many, 4) is many
+
+
+def test_more_overlapping_masks_than_a_header_holds_lose_the_lowest_scores():
+    count = 10_000
+    scores = np.linspace(0.9, 0.1, count).astype(np.float32)
+    boxes = np.tile(np.array([60, 30, 62, 32], np.int32), (count, 1))
+    masks, tracks = (np.ones((2, 2), bool),) * count, np.arange(count) + 2**40
+    many = Instances(np.full(count, 13, np.uint8), scores, boxes, np.full(count, 4, np.int32), None, masks, tracks)
+    content = content_of("objects", replace(make_scene(9), instances=many), "tcp")
+    assert content is not None
+    common = frame_fields(make_scene(9), ModelInfo("m", "", "fp32", "recorded"), "c", LedgerEntry(1, 0, 1, {}))
+    times = frame_time(TIME, TIME.captured_ns + 9, TIME.captured_mono_ns + 9)
+    frames = pack_message(SENDER, content, seq=2**40, time=times, common={**common, "latency_us": {"decode": 1}})
+    objects = decode([bytes(frame) for frame in frames]).objects
+    assert objects is not None
+    assert len(objects) + objects.truncated == count
+    assert len(objects) > 5000
+    np.testing.assert_array_equal(objects.scores, scores[: len(objects)])
 
 
 @pytest.mark.parametrize("stream", ["", "front/", "vorn ", "übersicht", "a" * 65, "a\n"])
