@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from perception.errors import ConfigError, Timeout
 from perception.wire.topic import KINDS
 
 MAX_TIMEOUT_S = 86400.0  # a day
+LATENCIES = 100_000  # messages whose latency the summary is about
 EPILOG = """\
 A node computes and encodes only what somebody subscribes to, so --kind all makes it work more.
 Ctrl-C and SIGTERM stop it in order, with summary and audit.
@@ -105,8 +107,11 @@ class Log:
     audit: Audit | None
     joiner: Joiner
     shown: int = 0
-    times: list[int] = field(default_factory=list)  # monotonic ns of each new frame
-    latencies_ms: list[float] = field(default_factory=list)  # capture to here, of each message of a frame
+    frames: int = 0
+    first_ns: int = 0  # this process's monotonic clock at the first of them
+    last_ns: int = 0  # and at the last
+    # Capture to here, of the latest messages of frames: with --follow there is no end of them.
+    latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES))
     _frame: tuple[str, int] | None = None
 
     def add(self, message: Message) -> None:
@@ -115,7 +120,9 @@ class Log:
             self.latencies_ms.append(latency_ms(message))
             if self._frame != (message.stream, message.frame):
                 self._frame = message.stream, message.frame
-                self.times.append(message.received_mono_ns)
+                self.last_ns = message.received_mono_ns
+                self.first_ns = self.first_ns if self.frames else self.last_ns
+                self.frames += 1
         if self.audit is not None:
             self.audit.message(message)
             for scene in self.joiner.add(message):
@@ -133,7 +140,7 @@ class Log:
         """The totals, ready for JSON; with the verdict of the audit, if there was one."""
         verdict = {} if self.audit is None else {"audit": {"good": not findings, "findings": list(findings)}}
         tally = subscriber.tally
-        span_s = (self.times[-1] - self.times[0]) / 1e9 if len(self.times) > 1 else 0.0
+        span_s = (self.last_ns - self.first_ns) / 1e9
         p50, p99 = np.percentile(self.latencies_ms, [50, 99]).round(3).tolist() if self.latencies_ms else (None, None)
         return {
             "kind": "summary",
@@ -144,7 +151,7 @@ class Log:
             "dropped": tally.dropped,
             "restarts": tally.restarts,
             "unknown": tally.unknown,
-            "fps": round((len(self.times) - 1) / span_s, 2) if span_s else None,
+            "fps": round((self.frames - 1) / span_s, 2) if span_s else None,
             "latency_ms": {"p50": p50, "p99": p99},
             "ended": subscriber.ended,
             "status": subscriber.status,
