@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from perception.stages.boundaries import FULL, GRADES, GROWTH, PLACES, RISE, SEED, STEPS, WATERLINES
 from perception.stages.centres import LEVELS, CentreSettings, scores_of_levels
-from training.graph_instances import Cells, Grouping, Seeds
+from training.graph_votes import Cells, Grouping, Seeds
 from training.onnx_graph import OnnxGraph
 
 
