@@ -93,6 +93,7 @@ class Node:
         """
         engine = _open_engine(replace(self.config, model=model), live=self.live)
         try:
+            check_refinement(self.config, engine.spec)
             serving = Serving(
                 engine,
                 choose_network_size(self.config, engine.spec),

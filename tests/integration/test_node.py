@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,10 @@ from perception.client import Subscriber
 from perception.config import NodeConfig
 from perception.engines.engine import Batch, Engine, ModelSpec, Outputs, Pending
 from perception.engines.recorded import RecordedEngine
-from perception.errors import EndpointError, EngineError, ModelError, SourceError
+from perception.errors import ConfigError, EndpointError, EngineError, ModelError, SourceError
 from perception.ledger import Ledger
+from perception.node import build
+from perception.refinement.settings import CARD_KEY
 from perception.run import run
 from perception.sources.source import Source
 from perception.summary import Status, Summary
@@ -406,3 +408,15 @@ def test_what_cannot_begin_is_told_and_freed(film: str, endpoint: str, tmp_path:
         interrupt.set()
         assert first.result(PATIENCE_S) is not None
     assert no_threads_left()
+
+
+def test_a_model_that_refines_itself_cannot_take_the_place_of_one_that_is_refined(
+    film: str, endpoint: str, engine: Callable[[Engine], None]
+) -> None:
+    with build(NodeConfig(source=film, publish=endpoint, refine="crf"), interrupt=threading.Event()) as node:
+        itself = recorded()
+        itself.spec = replace(itself.spec, card={CARD_KEY: "crf"})
+        engine(itself)
+        with pytest.raises(ConfigError, match="leave --refine out"):
+            node.load("itself.onnx")
+        assert itself.is_closed
