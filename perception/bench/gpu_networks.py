@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from perception.engines.contract import read_spec
-from perception.engines.tensorrt.device import Cuda
+from perception.engines.tensorrt.cuda import Cuda
 from perception.types import Size
 
 COPIES = 200

@@ -118,7 +118,7 @@ def run_build(args: argparse.Namespace) -> int:
 def _recipe(args: argparse.Namespace, library: Library, shapes: Any) -> tuple[Recipe, str | None]:
     """What to compile, and the name of the GPU that is compiled on, if it is this machine's."""
     from perception.engines.tensorrt.build import Recipe, targets
-    from perception.engines.tensorrt.device import find_gpu
+    from perception.engines.tensorrt.cuda import find_gpu
 
     switches = {"tf32": not args.no_tf32, "fused_argmax": not args.topk_argmax}
     wanted = args.gpu.lower().replace("_", "")
@@ -169,7 +169,7 @@ def run_info(args: argparse.Namespace) -> int:
 
 def _problem_here(path: Path, passport: Passport) -> str | None:
     """One sentence about why a node could not use the engine on this machine; None where it could."""
-    from perception.engines.tensorrt.device import find_gpu
+    from perception.engines.tensorrt.cuda import find_gpu
     from perception.engines.tensorrt.library import load_library
     from perception.engines.tensorrt.passport import check_fits, check_verified
     from perception.errors import RoadcastError

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from perception.doctor.finding import Finding, Verdict, installed
-from perception.engines.tensorrt.device import find_gpu
+from perception.engines.tensorrt.cuda import find_gpu
 from perception.engines.tensorrt.library import INSTALL, TITLES, Backend, Library, loadable
 from perception.engines.tensorrt.nvrtc import compile_to_cubin
 from perception.errors import RoadcastError

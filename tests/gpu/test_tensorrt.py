@@ -15,7 +15,8 @@ from perception.engines.engine import ResizingEngine
 from perception.engines.open import open_engine
 from perception.engines.tensorrt.build import Recipe, targets
 from perception.engines.tensorrt.compile import compile_engine
-from perception.engines.tensorrt.device import Cuda, Gpu, find_gpu
+from perception.engines.tensorrt.cuda import Cuda, find_gpu
+from perception.engines.tensorrt.device import Gpu
 from perception.engines.tensorrt.library import Library, load_library
 from perception.engines.tensorrt.resize import SOURCE, plan_resize
 from perception.engines.tensorrt.shapes import Shapes

@@ -1,4 +1,4 @@
-"""A compiled network, loaded: execution contexts that run it on a stream. With device.py all that touches the GPU."""
+"""A compiled network, loaded: execution contexts that run it on a stream. With cuda.py all that touches the GPU."""
 
 from __future__ import annotations
 

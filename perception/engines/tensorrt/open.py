@@ -6,7 +6,7 @@ from pathlib import Path
 
 from perception.engines.contract import read_spec
 from perception.engines.tensorrt.cache import SUFFIX, Entry, entries
-from perception.engines.tensorrt.device import Cuda
+from perception.engines.tensorrt.cuda import Cuda
 from perception.engines.tensorrt.engine import TensorRtEngine
 from perception.engines.tensorrt.library import load_library
 from perception.engines.tensorrt.network import load_network

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perception.engines.tensorrt.device import Cuda, _runtime, find_gpu
+from perception.engines.tensorrt.cuda import Cuda, _runtime, find_gpu
 from perception.errors import EngineError, EngineUnavailable
 
 MEMORY = np.zeros(64, np.uint8)
