@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perception.errors import ConfigError, EngineUnavailable
+from perception.cli import engine_build
+from perception.errors import ConfigError
 
 if TYPE_CHECKING:
-    from perception.engines.tensorrt.build import Recipe
-    from perception.engines.tensorrt.library import Library
     from perception.engines.tensorrt.passport import Passport
 
-BACKENDS = ("tensorrt", "tensorrt_rtx")
 EPILOG = """\
 A node runs the newest engine of its model that fits the GPU: roadcast run SOURCE --engine tensorrt --model MODEL.onnx
 Engines lie in ROADCAST_CACHE, by default ~/.cache/roadcast. Ship ONNX files, never engines: an engine fits one version
@@ -35,21 +31,8 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    build = _verb(
-        verbs, "build", run_build, "compile an exported model; an engine that is in the cache is not compiled again"
-    )
-    build.add_argument("model", metavar="MODEL.onnx", help="as roadcast-train export wrote it; its precision is in it")
-    build.add_argument("--size", metavar="WxH[,WxH,WxH]", help="input size, or smallest, most common and largest "
-                       "(default: what suits a camera of 1280x720)")  # fmt: skip
-    build.add_argument(
-        "--batch", metavar="N[,N,N]", help="frames at once, or fewest, most common and most (default: 1)"
-    )
-    build.add_argument("--gpu", default="current", metavar="current|sm89|...", help="what it is for (default: current)")
-    build.add_argument("--backend", choices=BACKENDS, help="default: tensorrt where it is installed, else tensorrt_rtx")
-    build.add_argument("--no-tf32", action="store_true", help="fp32 convolutions with all bits: slower")
-    build.add_argument("--topk-argmax", action="store_true", help="leave the argmax as TensorRT does it: slower")
-    build.add_argument("--layers", metavar="FILE.json", help="write what TensorRT made of the layers")
-    build.add_argument("--force", action="store_true", help="compile even if the engine is in the cache")
+    text = "compile an exported model; an engine that is in the cache is not compiled again"
+    engine_build.add_arguments(_verb(verbs, "build", engine_build.run, text))
     _verb(verbs, "info", run_info, "show an engine's passport and whether it fits here").add_argument(
         "engine", metavar="ENGINE|MODEL.onnx", help="an engine file, or the model whose newest engine is meant"
     )
@@ -77,79 +60,6 @@ def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], text:
     return parser
 
 
-def run_build(args: argparse.Namespace) -> int:
-    """Compile a model. Raises RoadcastError."""
-    from perception.cache import write_whole
-    from perception.engines.contract import read_spec
-    from perception.engines.shipped import model_file
-    from perception.engines.tensorrt.compile import compile_engine
-    from perception.engines.tensorrt.library import load_library
-    from perception.engines.tensorrt.shapes import choose_shapes
-    from perception.terminal import StatusLine
-
-    model = model_file(args.model)
-    shapes = choose_shapes(read_spec(model), args.size, args.batch)
-    library = load_library(args.backend)
-    recipe, gpu_name = _recipe(args, library, shapes)
-    line = StatusLine(sys.stderr)
-    with _cancelled_by_signals() as cancelled:
-        try:
-            found = compile_engine(
-                library,
-                model,
-                recipe,
-                gpu_name=gpu_name,
-                force=args.force or args.layers is not None,
-                show=line.show,
-                cancelled=cancelled,
-            )
-        finally:
-            line.clear()
-    if args.layers:
-        rows = [{"name": x.name, "kind": x.kind, "outputs": x.outputs, "nodes": x.nodes} for x in found.layers]
-        write_whole(Path(args.layers), (json.dumps(rows, indent=1) + "\n").encode())
-    if args.json:
-        print(json.dumps({"path": str(found.path), "was_cached": found.was_cached, **found.passport.to_json()}))
-    else:
-        print(f"{found.path}\n{_sentence(found.passport)}{' It was in the cache.' if found.was_cached else ''}")
-    return 0
-
-
-def _recipe(args: argparse.Namespace, library: Library, shapes: Any) -> tuple[Recipe, str | None]:
-    """What to compile, and the name of the GPU that is compiled on, if it is this machine's."""
-    from perception.engines.tensorrt.build import Recipe, targets
-    from perception.engines.tensorrt.cuda import find_gpu
-
-    switches = {"tf32": not args.no_tf32, "fused_argmax": not args.topk_argmax}
-    wanted = args.gpu.lower().replace("_", "")
-    known = targets(library)
-    if wanted != "current":
-        if wanted not in known:
-            choice = f"Choose one of: current, {', '.join(known)}." if known else "It compiles for --gpu current only."
-            raise ConfigError(f"{library} does not compile for --gpu {args.gpu}. {choice}")
-        return Recipe(wanted, shapes, **switches), None
-    try:
-        gpu = find_gpu()
-    except EngineUnavailable as error:
-        hint = f" To compile for another machine's GPU name it: --gpu {'|'.join(known)}." if known else ""
-        raise EngineUnavailable(f"{error}{hint}") from None
-    return Recipe(gpu.target, shapes, is_current_gpu=True, **switches), gpu.name
-
-
-@contextmanager
-def _cancelled_by_signals() -> Iterator[Callable[[], bool]]:
-    """Inside, Ctrl-C and SIGTERM only set what the callable tells: TensorRT ends at its next step."""
-    seen: list[int] = []
-    before = {
-        number: signal.signal(number, lambda got, _: seen.append(got)) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def run_info(args: argparse.Namespace) -> int:
     """Show a passport; 1 if the engine cannot be used here. Raises RoadcastError."""
     from perception.engines.tensorrt.open import find_engine
@@ -162,7 +72,7 @@ def run_info(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"path": str(path), "usable": problem is None, "problem": problem, **passport.to_json()}))
     else:
-        print(f"{path}\n{_sentence(passport)}\ncompiled from {passport.onnx} (sha256 {passport.onnx_sha256[:16]})")
+        print(f"{path}\n{passport}\ncompiled from {passport.onnx} (sha256 {passport.onnx_sha256[:16]})")
         print(problem or "It fits this machine.")
     return 0 if problem is None else 1
 
@@ -204,9 +114,7 @@ def run_verify(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"path": str(path), "objection": objection, **passport.to_json()["verified"]}))
     else:
-        print(
-            f"{path}\n{_sentence(passport)}\n{f'A node refuses it: {objection}.' if objection else 'It may be used.'}"
-        )
+        print(f"{path}\n{passport}\n{f'A node refuses it: {objection}.' if objection else 'It may be used.'}")
     return 1 if objection else 0
 
 
@@ -222,7 +130,7 @@ def run_list(args: argparse.Namespace) -> int:
         print(json.dumps({"folder": str(engines_folder()), "engines": rows}))
         return 0
     for entry in found:
-        print(f"{entry.path.name}\n    {_sentence(entry.passport) if entry.passport else entry.problem}")
+        print(f"{entry.path.name}\n    {entry.passport or entry.problem}")
     print(f"{len(found)} engine{'s'[: len(found) != 1]} in {engines_folder()}")
     return 0
 
@@ -241,20 +149,3 @@ def run_prune(args: argparse.Namespace) -> int:
         print(f"{path.name}: {why}")
     print(f"{'would remove' if args.dry_run else 'removed'} {len(gone)} file{'s'[: len(gone) != 1]}")
     return 0
-
-
-def _sentence(passport: Passport) -> str:
-    """What an engine is, in one line, and what was measured of it in a second."""
-    text = (
-        f"{passport.card.get('roadcast.id', '?')}, {passport.precision}, {passport.shapes}, for {passport.target} by "
-        f"{passport.backend} {passport.version}; {passport.bytes / 1e6:.1f} MB, compiled in "
-        f"{passport.build_seconds:.1f} s, {passport.built[:10]}; {passport.layers.get('kernels', '?')} kernels."
-    )
-    found = passport.verified
-    if found is None:
-        return f"{text} Not verified."
-    miou = "" if found.miou is None else f", mean IoU {found.miou:.3f} against {found.reference_miou:.3f}"
-    return (
-        f"{text}\nagrees with {found.reference} on {found.agreement:.3%} of the pixels (worst frame "
-        f"{found.worst_frame:.2%}){miou}; p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms on {found.gpu}."
-    )

@@ -40,6 +40,14 @@ class Verification:
     driver: str
     date: str
 
+    def __str__(self) -> str:
+        """What was measured, in one line."""
+        miou = "" if self.miou is None else f", mean IoU {self.miou:.3f} against {self.reference_miou:.3f}"
+        return (
+            f"agrees with {self.reference} on {self.agreement:.3%} of the pixels (worst frame {self.worst_frame:.2%})"
+            f"{miou}; p50 {self.p50_ms:.2f} ms, p99 {self.p99_ms:.2f} ms on {self.gpu}."
+        )
+
     def objection(self) -> str | None:
         """Half a sentence about why a node must not use the engine; None where it may."""
         if self.agreement < LEAST_AGREEMENT:
@@ -74,6 +82,15 @@ class Passport:
     card: Mapping[str, str]  # the ONNX file's metadata
     layers: Mapping[str, Any] = field(default_factory=dict)  # a summary of the compiled layers
     verified: Verification | None = None
+
+    def __str__(self) -> str:
+        """What the engine is, in one line, and what was measured of it in a second."""
+        text = (
+            f"{self.card.get('roadcast.id', '?')}, {self.precision}, {self.shapes}, for {self.target} by "
+            f"{self.backend} {self.version}; {self.bytes / 1e6:.1f} MB, compiled in {self.build_seconds:.1f} s, "
+            f"{self.built[:10]}; {self.layers.get('kernels', '?')} kernels."
+        )
+        return f"{text} Not verified." if self.verified is None else f"{text}\n{self.verified}"
 
     def rebuild(self) -> str:
         """The command that compiles the engine again."""
