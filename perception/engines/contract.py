@@ -230,8 +230,10 @@ def _check_detections(spec: ModelSpec, count: int, outputs: Outputs) -> None:
             f"The model {spec.id!r} answered {count} frames with {text}, which do not belong together. "
             "Export the model again."
         )
-    if not np.isfinite(outputs["boxes"]).all() or not np.isfinite(outputs["masks"]).all():
-        raise EngineError(f"The model {spec.id!r} answered with boxes or masks that are no numbers. Train it again.")
+    if not all(np.isfinite(outputs[name]).all() for name in ("boxes", "scores", "masks")):
+        raise EngineError(
+            f"The model {spec.id!r} answered with boxes, scores or masks that are no numbers. Train it again."
+        )
 
 
 def _check_ids(spec: ModelSpec, outputs: Outputs) -> None:
@@ -245,4 +247,9 @@ def _check_ids(spec: ModelSpec, outputs: Outputs) -> None:
         raise EngineError(
             f"The model {spec.id!r} answered with ids {ids.min()}..{ids.max()}, but scores of 1..{scores.shape[1]}. "
             "Export the model again."
+        )
+    if not ((scores >= 0) & (scores <= 1)).all():  # nor where they are no numbers
+        raise EngineError(
+            f"The model {spec.id!r} answered with 'id_scores' of {scores.min()}..{scores.max()}; they must be "
+            "probabilities, 0 to 1. Export the model again."
         )

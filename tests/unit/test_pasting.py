@@ -147,3 +147,5 @@ def test_answers_that_do_not_belong_together_are_refused(name: str, shape: tuple
         check_outputs(spec, (1, 48, 64, 3), {**outputs, name: np.zeros(shape, np.float32)})
     with pytest.raises(EngineError, match="no numbers"):
         check_outputs(spec, (1, 48, 64, 3), {**outputs, "boxes": outputs["boxes"] * np.nan})
+    with pytest.raises(EngineError, match="no numbers"):  # else a score of 1 would come of it
+        check_outputs(spec, (1, 48, 64, 3), {**outputs, "scores": outputs["scores"] * np.nan})

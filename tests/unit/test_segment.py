@@ -48,6 +48,8 @@ def test_ids_of_a_model_are_handed_on_and_those_that_make_no_sense_refused() -> 
         (outputs | {"ids": ids - 1}, "ids -1..2"),
         (outputs | {"ids": ids[:, :32]}, "'ids' of shape"),
         (outputs | {"id_scores": scores[:1]}, "'id_scores' of"),
+        (outputs | {"id_scores": scores * 2}, r"of 0.0\.\.2.0; they must be probabilities"),
+        (outputs | {"id_scores": scores * np.float32(np.nan)}, "must be probabilities"),
     ):
         with pytest.raises(EngineError, match=message):
             check_outputs(engine.spec, (2, 64, 32, 3), wrong)
