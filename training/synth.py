@@ -1,4 +1,4 @@
-"""``roadcast-train synth``: frames of the synthetic street as a data set in the folder layout of Cityscapes.
+"""Frames of the synthetic street as a data set in the folder layout of Cityscapes.
 
     OUT/leftImg8bit/<split>/<city>/<city>_<seed>_<frame>_leftImg8bit.png
     OUT/gtFine/<split>/<city>/<city>_<seed>_<frame>_gtFine_{labelIds,labelTrainIds,instanceIds}.png
@@ -10,11 +10,8 @@ The city is the weather (``synthday``, ...). Frames are taken far apart, spread 
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
-import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -24,7 +21,7 @@ from typing import Any
 
 from perception.errors import ConfigError, RoadcastError
 from perception.synth.chance import mix
-from perception.synth.options import WEATHERS, StreetOptions, Weather, hint, parse_size
+from perception.synth.options import StreetOptions, Weather
 from perception.terminal import StatusLine
 from perception.types import Size
 from training.files import write_atomically
@@ -66,44 +63,6 @@ class Strip:
     seed: int
     weather: Weather
     numbers: tuple[int, ...]
-
-
-def add_parser(commands: Any) -> None:
-    """Add the command ``synth``."""
-    parser = commands.add_parser(
-        "synth",
-        help="render training data",
-        description="Render frames of the synthetic street with exact labels, in the folder layout of Cityscapes. "
-        "Frames that are already there are kept, so an interrupted run is resumed by the same command.",
-    )
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write; new, empty, or written by this command")
-    parser.add_argument("--frames", type=int, default=400, help="frames in all (default %(default)s)")
-    parser.add_argument("--seeds", default="100..199", metavar="A..B", help="streets to take (default %(default)s)")
-    parser.add_argument("--size", default="1024x512", metavar="WxH", help="default %(default)s")
-    parser.add_argument(
-        "--weather", default=",".join(WEATHERS), metavar="A,B,...", help="repeat one to have more of it (default all)"
-    )
-    parser.add_argument("--split", default="train", choices=("train", "val", "test"), help="default %(default)s")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
-    parser.add_argument("--overwrite", action="store_true", help="render the whole split anew")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Render what is missing, print a report, return the exit code.
-
-    Raises:
-        ConfigError: a wrong value, or a folder that holds something else.
-        RoadcastError: a file cannot be written.
-    """
-    if not 1 <= args.workers <= 256:
-        raise ConfigError(f"--workers must be within 1..256, got {args.workers}.")
-    order = Order(args.split, args.frames, _seeds(args.seeds), parse_size(args.size), _weathers(args.weather))
-    report = render_split(args.out, order, workers=args.workers, overwrite=args.overwrite)
-    text = f"{args.out}: {report['rendered']} frames rendered, {report['kept']} kept, split {order.split}."
-    print(json.dumps(report) if args.json else text)
-    return 0
 
 
 def render_split(out: Path, order: Order, *, workers: int = 1, overwrite: bool = False) -> dict[str, int]:
@@ -248,20 +207,3 @@ def _path(out: Path, split: str, strip: Strip, number: int, kind: str) -> Path:
     tree = kind.partition("_")[0]
     suffix = "json" if kind == "gtFine_polygons" else "png"
     return out / tree / split / city / f"{city}_{strip.seed:06d}_{number:06d}_{kind}.{suffix}"
-
-
-def _seeds(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,9})(?:\.\.(\d{1,9}))?", text)
-    if match is None:
-        raise ConfigError(f"--seeds must be FIRST..LAST such as 100..199, got {text!r}.")
-    return int(match[1]), int(match[2] or match[1])
-
-
-def _weathers(text: str) -> tuple[Weather, ...]:
-    found: list[Weather] = []
-    for name in text.split(","):
-        known = [weather for weather in WEATHERS if weather == name]
-        if not known:
-            raise ConfigError(f"--weather takes {', '.join(WEATHERS)}; got {name!r}." + hint(name, WEATHERS))
-        found.extend(known)
-    return tuple(found)

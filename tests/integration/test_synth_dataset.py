@@ -19,7 +19,7 @@ from perception.classes import CITYSCAPES
 from perception.errors import ConfigError, RoadcastError
 from perception.synth import Street
 from perception.synth.palette import LABEL_IDS, label_id_table
-from training import synth
+from training.cli import synth
 from training.polygons import polygons_json
 
 CLASSES = [CITYSCAPES.name(k) for k in range(19)]

@@ -19,8 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_parser() -> Parser:
     """The parser of all commands; each command's module adds its own."""
-    from training import synth
-    from training.cli import degrade, evaluate, export, fit, parity, pseudo_label, report, restore, wrap
+    from training.cli import degrade, evaluate, export, fit, parity, pseudo_label, report, restore, synth, wrap
 
     parser = Parser(prog="roadcast-train", description="Train, measure and export models for roadcast.")
     parser.add_argument("--version", action="version", version=f"roadcast {__version__}")
