@@ -121,7 +121,9 @@ def join(enhancement: Enhancement, model: Path) -> bytes:
             f"multiples of {step}. Export it with another --size."
         )
     try:
-        opset = max((integer(entry, 2) for entry in messages(network, OPSET) if not text(entry, 1)), default=0)
+        opset = max(
+            (integer(entry, 2) for entry in messages(network, OPSET) if text(entry, 1) in ("", "ai.onnx")), default=0
+        )
         if opset < _OLDEST_OPSET:
             raise ModelError(f"The model {model.name!r} is of opset {opset}; {_OLDEST_OPSET} or newer can be joined.")
         graphs = messages(before, GRAPH)[-1], messages(network, GRAPH)[-1]

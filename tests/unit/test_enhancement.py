@@ -64,6 +64,18 @@ def test_the_joined_file_is_valid_onnx_and_keeps_every_weight(model: Path, tmp_p
     assert joined.opset_import == before.opset_import
 
 
+def test_the_standard_operators_have_two_names(model: Path, tmp_path: Path) -> None:
+    """ONNX calls its own domain "ai.onnx" or nothing at all; exporters write either."""
+    proto = onnx.load(model)
+    del proto.opset_import[:]
+    proto.opset_import.append(helper.make_opsetid("ai.onnx", 17))
+    model.write_bytes(proto.SerializeToString())
+    enhancement = write_enhancement(tmp_path / "e.onnx")
+    with closing(open_engine("onnxruntime", model, threads=1, enhance=str(enhancement))) as engine:
+        batch = frames(32, 64)
+        assert (engine.submit(batch).result()["image"] == inverted(batch)).all()
+
+
 def test_its_card_names_both_and_asks_for_a_quarter_of_the_pixels(model: Path, tmp_path: Path) -> None:
     enhancement = write_enhancement(tmp_path / "e.onnx", factor=2, multiple=3, name="larger")
     spec = read_spec(enhanced_model(model, str(enhancement)))
