@@ -50,6 +50,15 @@ def test_every_cell_of_an_object_points_at_its_centre_of_mass() -> None:
     assert (targets[..., HEAT_WEIGHT] == 1).all()
 
 
+def test_a_crop_full_of_objects_teaches_all_of_them() -> None:
+    ids = np.full((16, 24), 11_001, np.uint16)
+    ids[:, 12:] = 11_002
+    targets = CentreTargets(balance=0).of(ids)
+    assert (targets[..., WAY_WEIGHT] == 1).all()
+    assert targets[3, 0, ACROSS] == pytest.approx(2.5)
+    assert targets[3, 11, ACROSS] == pytest.approx(-2.5)
+
+
 def test_the_centre_of_a_bent_object_may_lie_outside_of_it() -> None:
     ids = ids_of(a=(4, 4, 36, 56))
     ids[4:30, 12:48] = 0  # a U

@@ -56,8 +56,9 @@ class CentreTargets:
         counted = (known > 0) & (known != UNKNOWN) & (area >= self.least)
         for one in np.flatnonzero(counted):
             _stamp(targets[..., HEAT], y[one], x[one], self.sigma)
-        blocks = largest_of_cells(np.where(counted[index], index, 0))
-        inside = blocks > 0
+        # From 1, so that 0 is no object whatever the first id of a crop is: it may be full of objects.
+        numbers = largest_of_cells(np.where(counted[index], index + 1, 0))
+        inside, blocks = numbers > 0, np.maximum(numbers - 1, 0)
         targets[..., HEAT_WEIGHT] = inside | (largest_of_cells((known[index] > 0) & ~counted[index]) == 0)
         targets[..., DOWN] = np.where(inside, y[blocks] - np.arange(rows)[:, None], 0)
         targets[..., ACROSS] = np.where(inside, x[blocks] - np.arange(columns)[None, :], 0)
