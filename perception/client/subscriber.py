@@ -5,29 +5,21 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from types import TracebackType
 
-import zmq
-
 from perception.classes import ClassTable
-from perception.client.handshakes import Handshakes
+from perception.client.connection import Connection
 from perception.client.joining import MAX_STREAMS, Joiner, ends_stream
 from perception.client.scene import ReceivedScene
 from perception.client.tally import Tally
-from perception.errors import ConfigError, EndpointError, Stale, Timeout, WireError
+from perception.errors import Stale, Timeout, WireError
 from perception.wire.boot import boot_id
 from perception.wire.classes import classes_from_meta
-from perception.wire.codecs import MAX_PAYLOAD_BYTES
-from perception.wire.curve import ClientKeys, authenticate
-from perception.wire.endpoint import transport_of
+from perception.wire.curve import ClientKeys
 from perception.wire.message import Message, decode
 from perception.wire.topic import CONTROL_KINDS, KINDS, check_kind, check_stream, parse_topic, topic_of
 
 DEFAULT_KINDS = ("labels", "objects")
-HEARTBEAT_MS = 1000  # these tell the node that we live, even while we do not read
-HEARTBEAT_TIMEOUT_MS = 30_000  # a node that is silent for so long is gone; libzmq then reconnects
-RECONNECT_MS = 50
 
 
 class Subscriber:
@@ -62,7 +54,6 @@ class Subscriber:
         until_end: bool = True,
         keys: ClientKeys | None = None,
     ) -> None:
-        _check_address(endpoint)
         self.endpoint = endpoint
         self.timeout = timeout
         self.tally = Tally()
@@ -79,10 +70,7 @@ class Subscriber:
         self._ready: deque[ReceivedScene] = deque()
         self._newest: ReceivedScene | None = None
         self._boot = boot_id()
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
-        self._handshakes = Handshakes(self._context, self._socket)
-        self._connect(queue, keys)
+        self._connection = Connection(endpoint, self._prefixes(), queue=queue, keys=keys)
 
     def __enter__(self) -> Subscriber:
         return self
@@ -94,9 +82,7 @@ class Subscriber:
 
     def close(self) -> None:
         """Disconnect. May be called twice."""
-        self._handshakes.close()
-        self._socket.close(linger=0)
-        self._context.term()
+        self._connection.close()
 
     def receive(self, timeout: float | None = None) -> Message:
         """The next message of any kind, ``meta``, ``status`` and ``event`` included.
@@ -146,12 +132,12 @@ class Subscriber:
         while True:
             while self._ready:
                 fresh = self._newest = self._ready.popleft()
-            waiting = self._socket.poll(0, zmq.POLLIN)
+            waiting = self._connection.wait(0)
             if fresh is not None and not waiting and self.age_ms(fresh) <= max_age_ms:
                 return fresh
             left = deadline - time.monotonic()
-            if not waiting and (left <= 0 or not self._socket.poll(int(left * 1000) + 1, zmq.POLLIN)):
-                self._knock_again()
+            if not waiting and (left <= 0 or not self._connection.wait(int(left * 1000) + 1)):
+                self._connection.knock_again()
                 raise self._too_old(max_age_ms)
             message = self._take()
             if message is not None:
@@ -166,7 +152,7 @@ class Subscriber:
 
     def silence(self, seconds: float) -> str:
         """A sentence on why nothing may have arrived for so long."""
-        refusal = self._handshakes.refusal()
+        refusal = self._connection.refusal()
         if refusal:
             return f"{self.endpoint} {refusal}"
         if not self.tally.messages:
@@ -182,24 +168,16 @@ class Subscriber:
         """The next message that is accepted; others, such as the status of every second, do not prolong the wait."""
         wait = self.timeout if timeout is None else timeout
         deadline = time.monotonic() + wait
-        self._handshakes.drain()
-        while self._socket.poll(max(0, int((deadline - time.monotonic()) * 1000)), zmq.POLLIN):
+        while self._connection.wait(max(0, int((deadline - time.monotonic()) * 1000))):
             message = self._take()
             if message is not None and accept(message):
                 return message
-        self._knock_again()
+        self._connection.knock_again()
         raise Timeout(self.silence(wait))
-
-    def _knock_again(self) -> None:
-        """Connect once more where libzmq takes what came for the last word; allow-lists, keys and nodes change."""
-        if self._handshakes.given_up():
-            with suppress(zmq.ZMQError):  # libzmq has given the connection up by itself
-                self._socket.disconnect(self.endpoint)
-            self._socket.connect(self.endpoint)
 
     def _take(self) -> Message | None:
         """Receive one message that is here, and count it; None for what nobody asked for."""
-        frames = self._socket.recv_multipart()
+        frames = self._connection.receive()
         now, now_mono = time.time_ns(), time.monotonic_ns()
         try:
             _, kind = parse_topic(frames[0])
@@ -228,24 +206,6 @@ class Subscriber:
         streams = self._ended if self._streams is None else self._streams
         self.ended = all(self._ended.get(stream, False) for stream in streams)
 
-    def _connect(self, queue: int, keys: ClientKeys | None) -> None:
-        socket = self._socket
-        if keys is not None:
-            authenticate(socket, keys)
-        socket.setsockopt(zmq.RCVHWM, queue)
-        socket.setsockopt(zmq.MAXMSGSIZE, MAX_PAYLOAD_BYTES)
-        socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
-        socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-        socket.setsockopt(zmq.IPV6, int("[" in self.endpoint))
-        for prefix in self._prefixes():
-            socket.subscribe(prefix)
-        try:
-            socket.connect(self.endpoint)
-        except zmq.ZMQError as error:
-            self.close()
-            raise EndpointError(f"Cannot connect to {self.endpoint}: {error.strerror.lower()}.") from error
-
     def _prefixes(self) -> list[bytes]:
         if self._streams is None:
             return [b""]  # the kinds of streams whose names are unknown cannot be told apart by prefix
@@ -260,12 +220,4 @@ class Subscriber:
         age = self.age_ms(self._newest)
         return Stale(
             f"The newest frame is {age:.0f} ms old; {max_age_ms:g} ms are allowed. Frame {self._newest.number}."
-        )
-
-
-def _check_address(endpoint: str) -> None:
-    if transport_of(endpoint) == "tcp" and endpoint.rpartition(":")[2].strip("0") in ("", "*"):
-        raise ConfigError(
-            f"{endpoint!r} names no port to connect to, for 0 and * mean any free one: give the port at which the "
-            "node publishes; it says so when it starts."
         )
