@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perception.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from perception.types import Image
+    from training.data.datasets import Pair
 
 KINDS = ("gaussian", "shot", "jpeg", "rain", "lowlight", "blur")
 
@@ -17,8 +21,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "degrade",
         help="write a data set with its frames spoilt",
-        description="Write frames spoilt by a documented model (docs/enhancement.md) as PNG, with their labels and in "
-        "the folder layout of the data set, so that OUT is a data set of the same kind.",
+        description="Write frames spoilt by a documented model (docs/enhancement.md) as PNG, with their labels and "
+        "instance maps and in the folder layout of the data set, so that OUT is a data set of the same kind.",
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write; must not exist")
     parser.add_argument("--data", required=True, metavar="KIND:DIR[:SPLIT]", help="the frames")
@@ -35,7 +39,6 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{args.out} exists already: name a folder that does not, or remove it.")
     if args.spread and args.strength is not None:
         raise ConfigError("--spread draws the strength of each frame: leave out --strength.")
-    import cv2
     import numpy as np
 
     from training.data.datasets import open_dataset, read_image
@@ -45,24 +48,38 @@ def run(args: argparse.Namespace) -> int:
     low, high = kind.possible
     if args.strength is not None and not low <= args.strength <= high:
         raise ConfigError(f"The strength of {args.by} must lie in {low:g}..{high:g}, got {args.strength:g}.")
-    root = Path(args.data.split(":")[1])
     pairs = open_dataset(args.data, labelled=False)
     if any(pair.frame is not None for pair in pairs):
         raise ConfigError(f"{args.data!r} is rendered as it is read: write it with `roadcast-train synth` first.")
-    for number, pair in enumerate(pairs):
-        random = np.random.default_rng([args.seed, number])
-        strength = kind.strength if args.strength is None else args.strength
-        spoilt = kind.spoil(read_image(pair), kind.draw(random) if args.spread else strength, random)
-        target = args.out / pair.image.relative_to(root).with_suffix(".png")
-        _, content = cv2.imencode(".png", spoilt)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content.tobytes())
-            if pair.labels.exists():
-                labels = args.out / pair.labels.relative_to(root)
-                labels.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(pair.labels, labels)
-        except OSError as error:
-            raise OutputError(f"Cannot write {target}: {error.strerror}.") from None
+    root = Path(args.data.split(":")[1])
+    part = args.out.with_name(f".{args.out.name}.part")  # a data set cut short would pass for a smaller one
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        for number, pair in enumerate(pairs):
+            random = np.random.default_rng([args.seed, number])
+            strength = kind.strength if args.strength is None else args.strength
+            spoilt = kind.spoil(read_image(pair), kind.draw(random) if args.spread else strength, random)
+            _write(pair, spoilt, root, part)
+        part.rename(args.out)
+    except OSError as error:
+        raise OutputError(f"Cannot write {args.out}: {error.strerror}.") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     print(f"wrote {len(pairs)} frames to {args.out}")
     return 0
+
+
+def _write(pair: Pair, spoilt: Image, root: Path, out: Path) -> None:
+    """Write a frame, and copy what belongs to it, to where it lies under ``root``. Raises OSError."""
+    import cv2
+
+    from training.data.instances import has_instances, instance_path
+
+    target = out / pair.image.relative_to(root).with_suffix(".png")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(cv2.imencode(".png", spoilt)[1].tobytes())
+    for path in [pair.labels, *([instance_path(pair)] if has_instances(pair) else [])]:
+        if path.exists():
+            copy = out / path.relative_to(root)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
