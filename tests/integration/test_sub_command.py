@@ -42,6 +42,20 @@ def watch(arguments, capsys, scenes, *, spoil=None) -> tuple[int, str, str]:
     return codes[0], output.out, output.err
 
 
+def watch_a_lost_end(arguments, capsys) -> tuple[int, str, str]:
+    """The same with two frames that arrive, and two that are published behind them and do not."""
+    ledgers = []
+
+    def scenes():
+        yield make_scene(0)
+        yield make_scene(1)
+        for number in (2, 3):
+            ledgers[0].capture(number)
+            ledgers[0].publish(number)
+
+    return watch(arguments, capsys, scenes(), spoil=lambda _, ledger: ledgers.append(ledger))
+
+
 def test_a_line_per_message_and_a_summary(capsys):
     code, out, err = watch([], capsys, [make_scene(k) for k in range(4)])
     lines = out.splitlines()
@@ -119,16 +133,7 @@ def test_an_audit_misses_frames_that_no_drop_explains(capsys):
 
 
 def test_an_audit_misses_frames_behind_the_last_that_came(capsys):
-    ledgers = []
-
-    def scenes():
-        yield make_scene(0)
-        yield make_scene(1)
-        for number in (2, 3):
-            ledgers[0].capture(number)
-            ledgers[0].publish(number)
-
-    code, _, err = watch(["--audit"], capsys, scenes(), spoil=lambda _, ledger: ledgers.append(ledger))
+    code, _, err = watch_a_lost_end(["--audit"], capsys)
     assert code == 1
     assert "2 frames were published after frame 1, the last that came" in err
 
@@ -231,14 +236,5 @@ def test_it_follows_a_node_that_starts_again(tmp_path, capsys):
 
 
 def test_what_is_lost_behind_the_last_message_is_counted(capsys):
-    ledgers = []
-
-    def scenes():
-        yield make_scene(0)
-        yield make_scene(1)
-        for number in (2, 3):
-            ledgers[0].capture(number)
-            ledgers[0].publish(number)
-
-    _, out, _ = watch(["--json"], capsys, scenes(), spoil=lambda _, ledger: ledgers.append(ledger))
+    _, out, _ = watch_a_lost_end(["--json"], capsys)
     assert json.loads(out.splitlines()[-1])["lost"] == 2
