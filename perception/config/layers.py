@@ -20,7 +20,8 @@ from perception.errors import ConfigError
 ENV_PREFIX = "ROADCAST_"
 # Variables of that prefix that are no settings of a node.
 OTHER_VARIABLES = frozenset({"ROADCAST_CONFIG", "ROADCAST_DATA", "ROADCAST_CACHE", "ROADCAST_RESTARTS"})
-TRAINING_PREFIX = "ROADCAST_TRAIN_"  # settings of a training run, which a node lets pass
+# Settings of training runs, which a node lets pass.
+TRAINING_PREFIX, RESTORING_PREFIX = "ROADCAST_TRAIN_", "ROADCAST_RESTORE_"
 CAMERA_TABLES = "camera"
 OWN_SETTINGS = frozenset({"source", "stream"})  # of each camera; the others may stand above the tables for all of them
 
@@ -201,7 +202,8 @@ def _check_whole(layers: Layers) -> None:
 def _add_environment(layers: Layers, variables: Mapping[str, str]) -> None:
     known = {ENV_PREFIX + name.upper(): name for name in RULES}
     for variable, text in variables.items():
-        if not variable.startswith(ENV_PREFIX) or variable in OTHER_VARIABLES or variable.startswith(TRAINING_PREFIX):
+        of_training = variable.startswith((TRAINING_PREFIX, RESTORING_PREFIX))
+        if not variable.startswith(ENV_PREFIX) or variable in OTHER_VARIABLES or of_training:
             continue
         if variable not in known:
             hint = nearest(variable, known.keys() | OTHER_VARIABLES)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from perception.config.layers import RESTORING_PREFIX
 from perception.config.rules import Rule, checked, one_of, size, text, whole
 from perception.errors import ConfigError
 from perception.types import Size
@@ -16,7 +17,6 @@ from training.restoration.names import FACTORS, Loss, Network, Up
 from training.settings import RULES as FIT_RULES
 from training.settings import Precision
 
-PREFIX = "ROADCAST_RESTORE_"  # of variables in the environment
 _ALIKE = ("epochs", "steps", "batch", "rate", "decay", "ema", "precision", "workers", "seed", "evaluate_every")
 
 
@@ -103,4 +103,4 @@ def load_settings(
 ) -> RestoreConfig:
     """Defaults < recipe (TOML) < environment (``ROADCAST_RESTORE_EPOCHS=5``) < flags. Raises ConfigError."""
     variables = os.environ if environment is None else environment
-    return RestoreConfig(**cast(Any, layered(RULES, flags, file=file, environment=variables, prefix=PREFIX)))
+    return RestoreConfig(**cast(Any, layered(RULES, flags, file=file, environment=variables, prefix=RESTORING_PREFIX)))
