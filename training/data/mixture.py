@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from perception.errors import ConfigError
 from training.data.augment import Augmentation
-from training.data.datasets import open_dataset
+from training.data.datasets import Pair, open_dataset
 from training.data.samples import Mixture
 
 # Things differ in size from data set to data set: a KITTI frame shows a car at 1242 pixels of width as
@@ -20,6 +20,14 @@ RULES = {
 
 
 def open_mixture(texts: Sequence[str]) -> Mixture:
+    """Open labelled data sets, with the augmentation of each kind. Raises as ``open_parts``."""
+    parts, weights = open_parts(texts)
+    return Mixture(parts, weights, tuple(RULES[part[0].kind] for part in parts))
+
+
+def open_parts(
+    texts: Sequence[str], *, labelled: bool = True
+) -> tuple[tuple[tuple[Pair, ...], ...], tuple[float, ...]]:
     """Open data sets given as ``kind:folder[:split][=weight]``; the weight defaults to 1.
 
     Raises:
@@ -27,9 +35,8 @@ def open_mixture(texts: Sequence[str]) -> Mixture:
     """
     if not texts:
         raise ConfigError("No data set was given: use --data kind:folder[:split][=weight], as often as needed.")
-    parts, weights = zip(*(split_weight(text) for text in texts))
-    pairs = tuple(tuple(open_dataset(part)) for part in parts)
-    return Mixture(pairs, weights, tuple(RULES[part[0].kind] for part in pairs))
+    names, weights = zip(*(split_weight(text) for text in texts))
+    return tuple(tuple(open_dataset(name, labelled=labelled)) for name in names), weights
 
 
 def split_weight(text: str) -> tuple[str, float]:

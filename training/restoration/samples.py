@@ -12,11 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from perception.errors import ConfigError
 from perception.types import Image, Size
-from training.data.datasets import Pair, open_dataset, read_image
+from training.data.datasets import Pair, read_image
 from training.data.degrade import Degradation, degradation, spoil_at_random
-from training.data.mixture import split_weight
+from training.data.mixture import open_parts
 from training.data.samples import CACHE_BYTES, Batch, part_to_json
 
 # A frame is learnt from at sizes between this share of its own and the whole: shrunk, it has finer detail for
@@ -37,15 +36,8 @@ class Pictures:
 
 
 def open_pictures(texts: Sequence[str]) -> Pictures:
-    """Open data sets given as ``kind:folder[:split][=weight]``, with labels or without.
-
-    Raises:
-        ConfigError: none was given, one cannot be opened, or a weight is not a positive number.
-    """
-    if not texts:
-        raise ConfigError("No data set was given: use --data kind:folder[:split][=weight], as often as needed.")
-    folders, weights = zip(*(split_weight(text) for text in texts))
-    return Pictures(tuple(tuple(open_dataset(folder, labelled=False)) for folder in folders), weights)
+    """Open data sets with labels or without. Raises as ``open_parts``."""
+    return Pictures(*open_parts(texts, labelled=False))
 
 
 @dataclass(frozen=True, slots=True)
