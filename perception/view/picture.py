@@ -68,7 +68,7 @@ def picture_from_scene(scene: Scene) -> Picture:
     image = scene.frame.image if scene.enhanced is None else scene.enhanced
     affine = None if labels is None else _covering(labels, image.shape[1], image.shape[0])
     objects = scene.instances
-    return Picture(image, labels, affine, objects, affine if objects and objects.ids is None else None)
+    return Picture(image, labels, affine, objects, affine if objects is not None and objects.ids is None else None)
 
 
 def chain(outer: Affine, inner: Affine) -> Affine:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import make_scene
 
 from perception.classes import CITYSCAPES, table_from_rows
 from perception.errors import ConfigError, ShapeError
@@ -16,7 +19,7 @@ from perception.view.footer import classes_in, clock, legend_entry, stat_words
 from perception.view.layers import LAYERS, Layer, Style, layers_from_text
 from perception.view.meter import Meter, Stats
 from perception.view.overlay import box_in_frame, draw_overlay, nearest, vivid
-from perception.view.picture import Picture
+from perception.view.picture import Picture, picture_from_scene
 from perception.view.text import plate, text_height
 
 CAR, SKY = 13, 10
@@ -130,6 +133,20 @@ def test_masks_that_overlap_are_outlined_like_an_ids_map() -> None:
     assert (overlaid(Picture(grey(), objects=cropped, objects_to_image=affine), style("outlines")) == expected).all()
     with pytest.raises(ShapeError, match="objects_to_image"):
         Picture(grey(), objects=cropped)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_frame_of_a_model_whose_masks_overlap_is_shown_with_whatever_is_found(count: int) -> None:
+    scene = make_scene(0, overlapping=True)
+    some = scene.instances
+    assert some is not None
+    assert some.masks is not None
+    found = Instances(
+        some.class_ids[:count], some.scores[:count], some.boxes[:count], some.areas[:count], masks=some.masks[:count]
+    )
+    picture = picture_from_scene(replace(scene, instances=found))
+    assert picture.objects_to_image == (2.0, 0.0, 0.5, 0.0, 2.0, 0.5)
+    assert changed(picture.image, overlaid(picture, style("outlines"))).any() == bool(count)
 
 
 def test_boxes_are_scaled_from_map_to_frame() -> None:
