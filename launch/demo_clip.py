@@ -11,9 +11,9 @@ import numpy as np
 
 from perception.client import ReceivedScene
 from perception.errors import SourceError
+from perception.files import save_png
 from perception.synth import Street
 from perception.types import VOID, Size
-from perception.view.files import save_png
 from perception.view.overlay import nearest
 from perception.view.video import VideoWriter
 

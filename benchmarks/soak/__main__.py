@@ -39,9 +39,9 @@ from witness import Witness
 
 from perception.bench.machine import Load, hardware, software
 from perception.bench.result import write
+from perception.files import save_bytes
 from perception.synth import Street
 from perception.terminal import StatusLine
-from perception.view.files import save_bytes
 
 PERIOD_S = 10.0  # between two faults
 WARM_UP_SHARE = 6  # the first sixth of the run

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from perception.errors import RequestError, SourceError
+from perception.files import save_bytes
 from perception.metrics import rounded
-from perception.view.files import save_bytes
 
 SCHEMA = "roadcast-bench"
 VERSION = 1

@@ -105,8 +105,8 @@ def run(args: argparse.Namespace) -> int:
     from perception.bench.result import to_text, write
     from perception.bench.table import table
     from perception.config import load_config
+    from perception.files import check_folder, temporary_beside
     from perception.terminal import StatusLine
-    from perception.view.files import check_folder, temporary_beside
 
     given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     pace = "max" if args.rate is None else "real"

@@ -23,8 +23,8 @@ def run_networks(args: argparse.Namespace) -> int:
     from perception.bench.networks import NetworksWish, bench_networks, networks_table
     from perception.bench.result import to_text, write
     from perception.engines.shipped import DEFAULT_MODEL, model_file
+    from perception.files import check_folder
     from perception.terminal import StatusLine
-    from perception.view.files import check_folder
 
     for flag, value in (("SOURCE", args.source), ("--rate", args.rate), ("--frames", args.frames)):
         if value is not None:

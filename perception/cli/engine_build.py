@@ -48,8 +48,11 @@ def run(args: argparse.Namespace) -> int:
     from perception.engines.tensorrt.compile import compile_engine
     from perception.engines.tensorrt.library import load_library
     from perception.engines.tensorrt.shapes import choose_shapes
+    from perception.files import check_folder
     from perception.terminal import StatusLine
 
+    if args.layers:
+        check_folder(Path(args.layers))
     model = model_file(args.model)
     shapes = choose_shapes(read_spec(model), args.size, args.batch)
     library = load_library(args.backend)

@@ -13,6 +13,7 @@ from mcap.writer import Writer
 
 from perception import __version__
 from perception.errors import ConfigError, OutputError, RoadcastError
+from perception.files import cannot_write, check_folder
 from perception.recording.index import repair
 
 FLUSH_S = 0.5  # what a kill can lose
@@ -167,15 +168,10 @@ class RecordingWriter:
 def _create(path: Path, *, overwrite: bool) -> int:
     if path.suffix.lower() != ".mcap":
         raise ConfigError(f"Cannot record to {str(path)!r}: the name must end in .mcap.")
-    if not path.parent.is_dir():
-        raise ConfigError(f"Cannot record to {str(path)!r}: there is no folder {str(path.parent)!r}. Create it first.")
-    if path.is_dir():
-        raise ConfigError(f"Cannot record to {str(path)!r}: it is a folder. Give the name of a file.")
+    check_folder(path)
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | (os.O_TRUNC if overwrite else os.O_EXCL), 0o666)
     except FileExistsError:
         raise ConfigError(f"{str(path)!r} exists. Choose another name, or say --overwrite.") from None
     except OSError as error:
-        raise OutputError(
-            f"Cannot write {str(path)!r}: {error.strerror}. Check free space and the folder's permissions."
-        ) from error
+        raise cannot_write(path, error) from error

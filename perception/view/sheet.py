@@ -9,8 +9,8 @@ import numpy as np
 
 from perception.classes import ClassTable
 from perception.errors import ConfigError
+from perception.files import check_folder, save_png
 from perception.types import Image
-from perception.view.files import check_folder, save_png
 from perception.view.footer import Footer, classes_in, clock
 from perception.view.layers import Layer, Style
 from perception.view.overlay import draw_overlay

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from perception.errors import ConfigError
+from perception.files import cannot_write, check_folder, temporary_beside
 from perception.types import Image, Size
-from perception.view.files import cannot_write, check_folder, temporary_beside
 from perception.view.text import PLATE
 
 TICKS = 90_000  # a second, as MPEG has always counted it

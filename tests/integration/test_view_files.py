@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from perception.errors import ConfigError, OutputError
+from perception.files import save_png
 from perception.types import Image
-from perception.view.files import save_png
 from perception.view.footer import legend_entry
 from perception.view.layers import Style
 from perception.view.picture import Picture

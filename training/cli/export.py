@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perception.errors import ConfigError
-from perception.view.files import check_folder
+from perception.files import check_folder
 from training.cli.quiet import load_keras
 from training.cli.texts import read_fact, read_pixels, score_name
 

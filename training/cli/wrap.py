@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from perception.errors import ConfigError
-from perception.view.files import check_folder
+from perception.files import check_folder
 from training.cli.texts import read_pixels
 
 EPILOG = """\

@@ -6,8 +6,6 @@ import os
 import tempfile
 from pathlib import Path
 
-import cv2
-
 from perception.errors import ConfigError, OutputError
 from perception.types import Image
 
@@ -45,6 +43,8 @@ def save_png(path: Path, image: Image) -> None:
     Raises:
         OutputError: it cannot be written; an existing file of that name stays as it was.
     """
+    import cv2
+
     done, data = cv2.imencode(".png", image)
     if not done:
         raise OutputError(f"Cannot write {str(path)!r}: an image of shape {image.shape} does not fit into a PNG.")
