@@ -224,7 +224,7 @@ def _check_detections(spec: ModelSpec, count: int, outputs: Outputs) -> None:
     each = shapes["boxes"][1:2]
     wanted = {"boxes": (count, *each, 4), "scores": (count, *each), "class_ids": (count, *each)}
     fits = len(shapes) == len(DETECTIONS) and all(shapes[name] == shape for name, shape in wanted.items())
-    if not fits or len(shapes["masks"]) != 4 or shapes["masks"][:2] != shapes["scores"] or 0 in shapes["masks"]:
+    if not fits or len(shapes["masks"]) != 4 or shapes["masks"][:2] != shapes["scores"] or 0 in shapes["masks"][2:]:
         text = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise EngineError(
             f"The model {spec.id!r} answered {count} frames with {text}, which do not belong together. "

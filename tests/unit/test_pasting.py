@@ -143,6 +143,8 @@ def test_answers_that_do_not_belong_together_are_refused(name: str, shape: tuple
     }
     spec = RecordedEngine(outputs).spec
     check_outputs(spec, (1, 48, 64, 3), outputs)
+    nothing = {key: array if key == "labels" else array[:, :0] for key, array in outputs.items()}
+    check_outputs(spec, (1, 48, 64, 3), nothing)  # a model whose number of boxes changes may find none
     with pytest.raises(EngineError, match="do not belong together"):
         check_outputs(spec, (1, 48, 64, 3), {**outputs, name: np.zeros(shape, np.float32)})
     with pytest.raises(EngineError, match="no numbers"):
