@@ -109,7 +109,7 @@ def measure(engine: Engine, args: argparse.Namespace) -> dict[str, dict[str, flo
     classes = len(CITYSCAPES)
     methods: dict[str, Method] = {"as the network says": lambda found, _: found}
     if args.reference:
-        methods["crf-reference"] = lambda found, image: refine_by_reference(found, image, classes=classes)
+        methods["crf-reference"] = lambda found, image: refine_by_reference(found, image, class_ids=range(classes))
     settings = CrfSettings()
     methods["crf"] = lambda found, image: refine(found, image, settings, classes=classes)
     if "probabilities" in engine.spec.outputs:

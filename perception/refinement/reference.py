@@ -6,6 +6,7 @@ through an appearance kernel and a smoothness kernel (section 3, equation 3).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -36,16 +37,17 @@ def load_reference() -> Any:
         ) from None
 
 
-def refine_by_reference(segmentation: Segmentation, image: Image, *, classes: int) -> Segmentation:
-    """Labels and confidence by the reference; arguments as of ``mean_field.refine``.
+def refine_by_reference(segmentation: Segmentation, image: Image, *, class_ids: Sequence[int]) -> Segmentation:
+    """Labels and confidence by the reference; arguments as of ``mean_field.refine``, and all ids of the class table.
 
     Raises:
         ConfigError: the library is not installed.
     """
     library = load_reference()
     height, width = segmentation.labels.shape
+    ids, classes = np.array(class_ids, np.intp), len(class_ids)
     everywhere = np.indices((height, width))
-    opinions = opinion_of(segmentation, np.arange(classes), classes)(everywhere[0], everywhere[1])
+    opinions = opinion_of(segmentation, ids, classes)(everywhere[0], everywhere[1])
     void = segmentation.labels == VOID
     opinions[:, void] = -np.log(classes)
     field = library.DenseCRF2D(width, height, classes)
@@ -53,7 +55,7 @@ def refine_by_reference(segmentation: Segmentation, image: Image, *, classes: in
     field.addPairwiseGaussian(sxy=SMOOTH_SPREAD, compat=SMOOTH_WEIGHT)
     field.addPairwiseBilateral(sxy=SPREAD, srgb=COLOUR, rgbim=np.ascontiguousarray(image), compat=WEIGHT)
     beliefs = np.asarray(field.inference(ROUNDS), np.float32).reshape(classes, height, width)
-    labels = np.where(void, VOID, beliefs.argmax(axis=0)).astype(np.uint8)
+    labels = np.where(void, VOID, ids[beliefs.argmax(axis=0)]).astype(np.uint8)
     confidence = None
     if segmentation.confidence is not None:
         confidence = np.where(void, segmentation.confidence, np.rint(beliefs.max(axis=0) * 255)).astype(np.uint8)

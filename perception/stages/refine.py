@@ -38,11 +38,11 @@ def refined(how: Refinement, classes: Callable[[int], ClassTable], settings: Crf
                 continue
             height, width = found.labels.shape
             image = prepare(scene.frame.image, (width, height))
-            count = len(classes(scene.model))
+            table = classes(scene.model)
             if how == "crf":
-                better = refine(found, image, chosen, classes=count)
+                better = refine(found, image, chosen, classes=len(table))
             else:
-                better = refine_by_reference(found, image, classes=count)
+                better = refine_by_reference(found, image, class_ids=[row.id for row in table.rows])
             yield replace(scene, segmentation=relabelled(found, better)).lap("refine")
 
     return stage
