@@ -30,7 +30,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from busy import Pulse, Waiting
+from busy import Pulse, Stolen, Waiting
 from cast import Camera, Node, Reader
 from faults import FAULTS, Outcome, Soak, judge_bystanders
 from report import judge, page, plain
@@ -159,7 +159,7 @@ def _break_things(
     """A fault every ten seconds, or as soon as the one before it is over; and a sample before each."""
     outcomes: list[Outcome] = []
     samples: list[Sample] = []
-    due_s, waiting, pulse = began_s, Waiting(), Pulse()
+    due_s, waiting, pulse, stolen = began_s, Waiting(), Pulse(), Stolen()
     while not stop.wait(max(0.0, due_s - time.monotonic())):
         if time.monotonic() - began_s >= seconds or soak.node.process.poll() is not None:
             break
@@ -167,9 +167,10 @@ def _break_things(
         samples.append(look(soak.node, began_s))
         waiting.since_last_s(_all(soak))
         pulse.since_last_s()
+        stolen.since_last_s()
         outcome = FAULTS[len(outcomes) % len(FAULTS)](soak)
         judge_bystanders(soak, outcome)
-        outcome.waited_s = max(waiting.since_last_s(_all(soak)), pulse.since_last_s())
+        outcome.waited_s = max(waiting.since_last_s(_all(soak)), pulse.since_last_s(), stolen.since_last_s())
         outcome.at_s -= began_s
         outcomes.append(outcome)
         soak.rounds = len(outcomes) // len(FAULTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -28,6 +29,28 @@ class Waiting:
         waited_ns = sum(waited - self._before.get(file, 0) for file, waited in now.items())
         self._before = now
         return waited_ns / 1e9
+
+
+class Stolen:
+    """How long a processor of this machine was not run at all, for it is a virtual one: ``steal`` of proc_stat(5).
+
+    Whoever is on such a processor counts as running, while neither its thread nor the network stack there moves.
+    """
+
+    def __init__(self) -> None:
+        self._before = _steal_s()
+
+    def since_last_s(self) -> float:
+        """Seconds since the last call, of the processor that lost most."""
+        now, before = _steal_s(), self._before
+        self._before = now
+        return max((later - earlier for later, earlier in zip(now, before)), default=0.0)
+
+
+def _steal_s() -> list[float]:
+    lines = Path("/proc/stat").read_text().splitlines()
+    ticks = [int(line.split()[8]) for line in lines if line.startswith("cpu") and line[3].isdigit()]
+    return [tick / os.sysconf("SC_CLK_TCK") for tick in ticks]
 
 
 class Pulse:

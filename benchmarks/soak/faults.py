@@ -59,7 +59,7 @@ class Outcome:
     recovery_s: float | None = None  # from the camera's return to its first frame
     hurt: frozenset[str] = frozenset()  # streams of which an event may come
     problems: list[str] = field(default_factory=list)
-    waited_s: float = 0.0  # for a processor by all who take part, or for what went over loopback, the longer of both
+    waited_s: float = 0.0  # for a processor by all who take part, for what went over loopback, or for a virtual machine
 
     @property
     def judged(self) -> bool:
@@ -221,8 +221,8 @@ FAULTS: tuple[Callable[[Soak], Outcome], ...] = (
 
 def judge_bystanders(soak: Soak, outcome: Outcome) -> None:
     """No stream that was not hurt may fall silent, or have an event."""
-    silence_s = soak.witness.longest_silence_s(outcome.at_s, next(iter(outcome.hurt), None))
-    outcome.check(silence_s <= SILENCE_S, f"another stream was silent for {silence_s:.1f} s")
+    silence = soak.witness.longest_silence(outcome.at_s, next(iter(outcome.hurt), None))
+    outcome.check(silence.seconds <= SILENCE_S, f"another stream was silent: {silence}")
     for event in soak.witness.events:
         if event.at_s >= outcome.at_s and event.name != "drop_burst":
             known = event.stream in outcome.hurt and event.name in ("reconnecting", "recovered")

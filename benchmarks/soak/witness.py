@@ -29,6 +29,23 @@ class Event:
     detail: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """The time in which no frame of a stream arrived.
+
+    ``then_s`` is how old the frame was that ended it, None where none has: an old one was held up on its way here, a
+    young one was not captured before.
+    """
+
+    stream: str
+    seconds: float
+    then_s: float | None
+
+    def __str__(self) -> str:
+        after = "no frame since" if self.then_s is None else f"then a frame {self.then_s:.1f} s old"
+        return f"{self.stream} for {self.seconds:.1f} s, {after}"
+
+
 @dataclass(slots=True)
 class Seen:
     """What is remembered of one stream."""
@@ -36,7 +53,7 @@ class Seen:
     frames: int = 0
     lost: int = 0  # frames whose labels were sent and did not arrive: gaps in seq
     seq: int | None = None  # of the newest labels
-    arrived_s: list[float] = field(default_factory=list)  # of every frame
+    arrivals: list[tuple[float, float]] = field(default_factory=list)  # of every frame: when, and how old it was, in s
     captured_s: float = 0.0  # of the newest frame, monotonic
     wall_offset_s: float = 0.0  # by how much the node's clock is ahead of this process's
     ledger: Mapping[str, Any] = field(default_factory=dict)
@@ -78,13 +95,15 @@ class Witness:
         later = (event for event in self.events if event.at_s >= since_s and event.name == name)
         return next((event for event in later if stream in (None, event.stream)), None)
 
-    def longest_silence_s(self, since_s: float, but: str | None = None) -> float:
+    def longest_silence(self, since_s: float, but: str | None = None) -> Silence:
         """The longest time without a frame of any one stream, since then until now; one of them may be left out."""
-        longest = 0.0
+        longest = Silence("", 0.0, None)
         for name, seen in self.seen.items():
             if name != but:
-                times = [since_s, *(at for at in seen.arrived_s[-500:] if at > since_s), time.monotonic()]
-                longest = max(longest, *(later - earlier for earlier, later in pairwise(times)))
+                came = [(at, age) for at, age in seen.arrivals[-500:] if at > since_s]
+                times = [(since_s, None), *came, (time.monotonic(), None)]
+                silences = [Silence(name, then - now, age) for (now, _), (then, age) in pairwise(times)]
+                longest = max(longest, *silences, key=lambda silence: silence.seconds)
         return longest
 
     def _run(self) -> None:
@@ -119,5 +138,5 @@ class Witness:
             seen.lost += 0 if seen.seq is None else message.header.seq - seen.seq - 1
             seen.seq = message.header.seq
             seen.captured_s = (message.header.time.captured_mono_ns or 0) / 1e9
-            seen.arrived_s.append(now_s)
+            seen.arrivals.append((now_s, now_s - seen.captured_s))
             self.ages_ms.append((now_s - seen.captured_s) * 1e3)

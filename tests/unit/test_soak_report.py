@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -63,3 +64,37 @@ def test_a_machine_that_is_too_busy_is_not_the_nodes_fault(
     faults: ModuleType, problems: list[str], waited_s: float, judged: bool
 ) -> None:
     assert faults.Outcome("freeze camera", "front", 1.0, problems=problems, waited_s=waited_s).judged is judged
+
+
+def test_a_silence_tells_whether_its_frames_were_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    import witness
+
+    began_s = time.monotonic() - 60
+    seen = object.__new__(witness.Witness)  # without its thread
+    seen.seen = {"front": witness.Seen(), "rear": witness.Seen()}
+    for name, times in {"front": (1, 2, 9.5, 10), "rear": (*range(50), 59.9)}.items():
+        seen.seen[name].arrivals = [(began_s + at, 7.0 if at == 9.5 else 0.01) for at in times]
+    assert seen.longest_silence(began_s + 40, but="front").stream == "rear"
+    found = seen.longest_silence(began_s, but="rear")
+    assert (found.stream, found.then_s) == ("front", None)  # it is still silent
+    assert found.seconds == pytest.approx(50, abs=5)
+    seen.seen["front"].arrivals += [(began_s + at, 0.01) for at in range(11, 60)]
+    found = seen.longest_silence(began_s, but="rear")
+    assert (found.stream, found.then_s) == ("front", 7.0)
+    assert "7.5 s, then a frame 7.0 s old" in str(found)
+
+
+def test_time_that_the_host_gave_to_others_is_that_of_the_worst_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    import busy
+
+    looks = iter(
+        (
+            "cpu  0 0 0 0 0 0 0 30\ncpu0 0 0 0 0 0 0 0 10 0 0\ncpu1 0 0 0 0 0 0 0 20 0 0\nintr 5 1 2 3 4 5 6 7 8\n",
+            "cpu  0 0 0 0 0 0 0 700\ncpu0 0 0 0 0 0 0 0 30 0 0\ncpu1 0 0 0 0 0 0 0 670 0 0\nintr 5 1 2 3 4 5 6 7 8\n",
+        )
+    )
+    monkeypatch.setattr(busy.Path, "read_text", lambda _: next(looks))
+    monkeypatch.setattr(busy.os, "sysconf", lambda _: 100)
+    assert busy.Stolen().since_last_s() == 6.5
