@@ -1,11 +1,11 @@
-"""The graph contract: which tensors a model must take and give, checked before and while it runs.
+"""The graph contract: which tensors a model must take and give, checked before it runs.
 
 in   frame                u8  [N, H, W, 3]   BGR at network size
 out  labels               u8  [N, h, w]      h, w divide H, W alike
 out  confidence           u8  [N, h, w]      optional, as all that follow
 out  ids, id_scores       i32 [N, h, w], f32 [N, K]    both or neither; as large as labels, which inside an
                                              object are its class; 0 = none, score of id k + 1
-out  probabilities        f16 [N, C, h, w]
+out  probabilities        f16 [N, C, h, w]   channel k is the class of id k
 out  image                u8  [N, H', W', 3]
 out  boxes, scores, class_ids, masks         f32 [N, K, 4], f32 [N, K], i32 [N, K], f32 [N, K, m, m]; all or none;
                                              x0 y0 x1 y1 in pixels of the frame; a score of 0 is no object
@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.classes import CITYSCAPES, ClassTable, SemanticClass
-from perception.engines.engine import ModelSpec, Outputs
+from perception.engines.engine import ModelSpec
 from perception.engines.onnx_file import OnnxHeader, OnnxTensor, read_header
-from perception.errors import ConfigError, EngineError, ModelError, ShapeError
+from perception.errors import ConfigError, ModelError, ShapeError
 from perception.types import Size
 
 INPUT = "frame"
@@ -137,11 +137,11 @@ def _output(tensor: OnnxTensor, size: Size | None) -> None:
     if tensor.name not in ("labels", "confidence") or tensor.shape is None or size is None:
         return
     height, width = tensor.shape[1:]
-    if height and width and not _divides((height, width), size):
+    if height and width and not divides((height, width), size):
         raise _Broken(f"its {tensor.name!r} of {width}x{height} do not divide its frame of {size[0]}x{size[1]} evenly")
 
 
-def _divides(shape: tuple[int, ...], size: Size) -> bool:
+def divides(shape: tuple[int, ...], size: Size) -> bool:
     """Whether a map is the same whole fraction of the input in both directions."""
     (height, width), (full_width, full_height) = shape, size
     return full_height % height == 0 and full_width % width == 0 and full_height // height == full_width // width
@@ -187,69 +187,4 @@ def check_frames(spec: ModelSpec, frames: npt.NDArray[Any]) -> None:
     if not height or not width or height % spec.multiple or width % spec.multiple:
         raise ShapeError(
             f"The model {spec.id!r} takes widths and heights in multiples of {spec.multiple}, got {width}x{height}."
-        )
-
-
-def _size_of_image(spec: ModelSpec, frames: tuple[int, ...], image: tuple[int, ...]) -> tuple[int, int]:
-    """(H', W') of an enhanced picture, which must be as many times as high as the frame as it is wide."""
-    count, height, width, _ = frames
-    if len(image) != 4 or (image[0], image[3]) != (count, 3) or not _divides((height, width), (image[2], image[1])):
-        raise EngineError(
-            f"The model {spec.id!r} answered {count} frames of {width}x{height} with an 'image' of shape {image}, "
-            "which is not the same whole multiple of the frame in both directions. Export the enhancement again."
-        )
-    return image[1], image[2]
-
-
-def check_outputs(spec: ModelSpec, frames: tuple[int, ...], outputs: Outputs) -> None:
-    """Raise EngineError unless the label maps fit the frames, of shape (N, H, W, 3), they were computed from."""
-    count, height, width, _ = frames
-    if "image" in outputs:  # what the network behind an enhancement saw
-        height, width = _size_of_image(spec, frames, outputs["image"].shape)
-    if "ids" in outputs:
-        _check_ids(spec, outputs)
-    if "boxes" in outputs:
-        _check_detections(spec, count, outputs)
-    for name in ("labels", "confidence"):
-        shape = outputs[name].shape if name in outputs else (count, height, width)
-        if len(shape) != 3 or shape[0] != count or 0 in shape or not _divides(shape[1:], (width, height)):
-            raise EngineError(
-                f"The model {spec.id!r} answered {count} frames of {width}x{height} with {name!r} of shape {shape}, "
-                "which is not the same whole fraction of the frame in both directions. Export the model again."
-            )
-
-
-def _check_detections(spec: ModelSpec, count: int, outputs: Outputs) -> None:
-    shapes = {name: outputs[name].shape for name in DETECTIONS if name in outputs}
-    each = shapes["boxes"][1:2]
-    wanted = {"boxes": (count, *each, 4), "scores": (count, *each), "class_ids": (count, *each)}
-    fits = len(shapes) == len(DETECTIONS) and all(shapes[name] == shape for name, shape in wanted.items())
-    if not fits or len(shapes["masks"]) != 4 or shapes["masks"][:2] != shapes["scores"] or 0 in shapes["masks"][2:]:
-        text = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise EngineError(
-            f"The model {spec.id!r} answered {count} frames with {text}, which do not belong together. "
-            "Export the model again."
-        )
-    if not all(np.isfinite(outputs[name]).all() for name in ("boxes", "scores", "masks")):
-        raise EngineError(
-            f"The model {spec.id!r} answered with boxes, scores or masks that are no numbers. Train it again."
-        )
-
-
-def _check_ids(spec: ModelSpec, outputs: Outputs) -> None:
-    ids, scores, labels = outputs["ids"], outputs["id_scores"], outputs["labels"]
-    if ids.shape != labels.shape or len(scores) != len(ids):
-        raise EngineError(
-            f"The model {spec.id!r} answered with 'ids' of shape {ids.shape} and 'id_scores' of {scores.shape} "
-            f"to 'labels' of {labels.shape}. Export the model again."
-        )
-    if ids.size and (ids.min() < 0 or ids.max() > scores.shape[1]):
-        raise EngineError(
-            f"The model {spec.id!r} answered with ids {ids.min()}..{ids.max()}, but scores of 1..{scores.shape[1]}. "
-            "Export the model again."
-        )
-    if not ((scores >= 0) & (scores <= 1)).all():  # nor where they are no numbers
-        raise EngineError(
-            f"The model {spec.id!r} answered with 'id_scores' of {scores.min()}..{scores.max()}; they must be "
-            "probabilities, 0 to 1. Export the model again."
         )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from perception.engines.contract import INPUT, check_frames, check_outputs, read_spec
+from perception.engines.answers import check_outputs
+from perception.engines.contract import INPUT, check_frames, read_spec
 from perception.engines.engine import Batch, Outputs
 from perception.engines.mode import Mode, Workers, workers_for
 from perception.engines.pool import PooledBatch, RunPool

@@ -16,7 +16,8 @@ from onnx import TensorProto, helper
 from tiny_enhancement import inverted, write_enhancement
 
 from perception.config import NodeConfig
-from perception.engines.contract import check_outputs, read_spec
+from perception.engines.answers import check_outputs
+from perception.engines.contract import read_spec
 from perception.engines.enhancement import NAMES, enhanced_model, join, read_enhancement
 from perception.engines.open import open_engine
 from perception.engines.protobuf import field, fields, integer, messages, raw_fields, text

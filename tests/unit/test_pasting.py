@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perception.classes import CITYSCAPES
-from perception.engines.contract import check_outputs
+from perception.engines.answers import check_outputs
 from perception.engines.recorded import RecordedEngine
 from perception.errors import EngineError
 from perception.stages.objects import separate

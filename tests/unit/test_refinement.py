@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -13,12 +14,13 @@ from hypothesis import strategies as st
 from scenes import SPEC, make_scene
 
 from perception.choices import check_refinement
-from perception.classes import CITYSCAPES
+from perception.classes import CITYSCAPES, ClassTable
 from perception.config import NodeConfig
-from perception.errors import ConfigError
+from perception.engines.answers import check_outputs
+from perception.errors import ConfigError, EngineError
 from perception.refinement.mean_field import refine
 from perception.refinement.reference import refine_by_reference
-from perception.refinement.settings import CARD_KEY, CrfSettings
+from perception.refinement.settings import CARD_KEY, CrfSettings, Refinement
 from perception.stages.refine import refined
 from perception.types import VOID, Scene, Segmentation
 
@@ -134,11 +136,22 @@ def test_the_library_agrees_about_the_edge() -> None:
     found = coarse()
     labels = found.labels.copy()
     labels[:4] = VOID
-    out = refine_by_reference(replace(found, labels=labels), picture(), classes=19)
+    out = refine_by_reference(replace(found, labels=labels), picture(), class_ids=range(19))
     np.testing.assert_array_equal(out.labels == VOID, labels == VOID)
     ours = refine(found, picture(), CrfSettings(), classes=19)
     assert (out.labels[4:] == ours.labels[4:]).mean() > 0.98
     assert (found.labels[4:] == ours.labels[4:]).mean() < 0.92
+
+
+@pytest.mark.parametrize("how", ["crf", "crf-reference"])
+def test_ids_of_a_table_with_gaps_stay_what_they_are(how: Refinement) -> None:
+    if how == "crf-reference":
+        pytest.importorskip("pydensecrf", reason="pydensecrf2, the extra [crf], is not installed")
+    table = ClassTable(tuple(row for row in CITYSCAPES.rows if row.id in (ROAD, CAR)))
+    (out,) = refined(how, lambda _: table)([scene_of(coarse())])
+    assert out.segmentation is not None
+    assert (out.segmentation.labels[:, :20] == ROAD).all()
+    assert (out.segmentation.labels[:, 40:] == CAR).all()
 
 
 def test_the_reference_without_its_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,3 +197,13 @@ def test_a_model_that_refines_itself_is_not_refined_again() -> None:
     check_refinement(NodeConfig(source="0", refine="crf"), SPEC)
     with pytest.raises(ConfigError, match="leave --refine out"):
         check_refinement(NodeConfig(source="0", refine="crf"), itself)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [((1, 19, 8, 16), True), ((1, 18, 8, 16), False), ((1, 19, 16, 8), False), ((2, 19, 8, 16), False)],
+)
+def test_probabilities_have_a_channel_for_every_class_id(shape: tuple[int, ...], fits: bool) -> None:
+    outputs = {"labels": np.zeros((1, 8, 16), np.uint8), "probabilities": np.zeros(shape, np.float16)}
+    with nullcontext() if fits else pytest.raises(EngineError, match="a channel for each id"):
+        check_outputs(SPEC, (1, 16, 32, 3), outputs)

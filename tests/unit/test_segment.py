@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny_model
 
-from perception.engines.contract import check_outputs
+from perception.engines.answers import check_outputs
 from perception.engines.open import open_engine
 from perception.engines.recorded import RecordedEngine
 from perception.engines.simulated import SimulatedEngine

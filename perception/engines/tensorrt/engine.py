@@ -7,7 +7,8 @@ import time
 
 import numpy as np
 
-from perception.engines.contract import check_frames, check_outputs, spec_from_card
+from perception.engines.answers import check_outputs
+from perception.engines.contract import check_frames, spec_from_card
 from perception.engines.engine import Batch, Outputs
 from perception.engines.slots import Slot, Slots, closed
 from perception.engines.tensorrt.device import Device, Gpu
