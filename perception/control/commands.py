@@ -89,17 +89,24 @@ class Control:
         return {"streams": {name: {"paused": stream.paused} for name, stream in self._node.streams.items()}}
 
     def _seek(self, request: Request) -> dict[str, object]:
+        """All streams that are meant go there, or none does."""
         self._refuse_rate("seek")
         place = _place_in(request)
         streams = self._streams(request)
-        named = request.fields.has("stream")
-        recordings = [stream for stream in streams if isinstance(stream.source, Seekable) and not stream.finished]
-        if not recordings or (named and len(recordings) < len(streams)):
+        sources = [stream.source for stream in streams]
+        recordings = [source for source in sources if isinstance(source, Seekable)]
+        if not recordings or any(stream.finished for stream in streams):
             raise Refusal("impossible", "There is nothing to seek in: not in a camera, nor in what has ended.")
-        for stream in recordings:
-            if isinstance(stream.source, Seekable):
-                stream.source.seek(place)
-        return {"streams": {stream.name: {"goes_to": str(place)} for stream in recordings}}
+        if len(recordings) < len(sources):
+            others = [stream.name for stream in streams if not isinstance(stream.source, Seekable)]
+            raise Refusal(
+                "impossible", f"{', '.join(others)} cannot seek, so no stream was moved. Name one that can (--stream)."
+            )
+        for source in recordings:
+            source.check(place)
+        for source in recordings:
+            source.seek(place)
+        return {"streams": {stream.name: {"goes_to": str(place)} for stream in streams}}
 
     def _refuse_rate(self, what: str) -> None:
         if self._node.config.rate is not None:

@@ -77,9 +77,13 @@ class ImageFiles:
                 f" {str(bad[0])!r}. Replace or remove what is damaged."
             )
 
-    def seek(self, place: Place) -> None:
-        """Go on with that image; a time counts at the pace of images. See ``Seekable``."""
+    def check(self, place: Place) -> None:
+        """Whether there is that image; a time counts at the pace of images. See ``Seekable``."""
         self._index(place)
+
+    def seek(self, place: Place) -> None:
+        """Go on with that image. See ``Seekable``."""
+        self.check(place)
         self._jump.ask(place)
 
     def close(self) -> None:

@@ -25,12 +25,16 @@ class Place:
 class Seekable(Source, Protocol):
     """A recording that can go on at another place. Numbers of frames go on counting, whatever the place."""
 
-    def seek(self, place: Place) -> None:
-        """Grab the frame of this place next. Never blocks; for any thread.
+    def check(self, place: Place) -> None:
+        """Find out whether ``seek`` could go there, and stay. Never blocks; for any thread.
 
         Raises:
             RequestError: the recording has no such place.
         """
+        ...
+
+    def seek(self, place: Place) -> None:
+        """Grab the frame of this place next. Never blocks; for any thread. Raises as ``check``, and stays then."""
         ...
 
 

@@ -57,9 +57,13 @@ class SyntheticStreet:
             yield Frame(self._stream, number, time, street.render(index).image)
             number, index = number + 1, index + 1
 
+    def check(self, place: Place) -> None:
+        """Whether there is that frame. See ``Seekable``."""
+        self._index(place)
+
     def seek(self, place: Place) -> None:
         """Render that frame next. See ``Seekable``."""
-        self._index(place)
+        self.check(place)
         self._jump.ask(place)
 
     def close(self) -> None:

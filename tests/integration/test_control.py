@@ -276,6 +276,42 @@ def test_seeking_goes_on_exactly_there(tmp_path: Path, shelf: Shelf) -> None:  #
     assert node.of("labels")[count].header.time.media_ns == 150 * 40_000_000
 
 
+def test_several_recordings_go_there_together_or_not_at_all(tmp_path: Path, shelf: Shelf) -> None:  # noqa: ARG001
+    long, short = (str(clip(tmp_path / f"{count}.mp4", steady(count))) for count in (400, 200))
+    cameras = (CameraConfig(source=long, stream="long"), CameraConfig(source=short, stream="short"))
+    with running(tmp_path, source="", camera=cameras) as node:
+        node.ask("pause")
+        for name in ("long", "short"):
+            node.wait_for(lambda n=name: node.ask("status")["streams"][n]["ledger"]["in_flight"] == 0, "all is still")
+        counts = {name: node.ask("status")["streams"][name]["ledger"]["published"] for name in ("long", "short")}
+        with pytest.raises(RequestError, match="behind its end"):
+            node.ask("seek", frame=300)
+        node.ask("resume")
+        for name, count in counts.items():
+            node.wait_for(lambda n=name, c=count: len(node.of("labels", n)) >= c + 2, "frames after the refusal")
+        assert node.ask("seek", frame=300, stream="long") == {"streams": {"long": {"goes_to": "frame 300"}}}
+        assert set(node.ask("seek", seconds=1.0)["streams"]) == {"long", "short"}
+    for name, count in counts.items():  # the refused place moved nobody
+        times = [message.header.time.media_ns for message in node.of("labels", name)[: count + 2]]
+        assert times == [number * 40_000_000 for number in range(count + 2)]
+
+
+def test_a_recording_beside_a_camera_is_moved_by_its_name(tmp_path: Path, shelf: Shelf) -> None:  # noqa: ARG001
+    film = str(clip(tmp_path / "drive.mp4", steady(200)))
+    cameras = (
+        CameraConfig(source=film, stream="film"),
+        CameraConfig(source="rtsp://127.0.0.1:9/live", stream="camera"),  # nobody is there
+    )
+    with running(tmp_path, source="", camera=cameras, policy="drop_oldest") as node:
+        with pytest.raises(RequestError, match=r"camera cannot seek, so no stream was moved"):
+            node.ask("seek", frame=150)
+        node.wait_for_frames(2, "film")
+        assert node.of("labels", "film")[-1].header.time.media_ns < 150 * 40_000_000
+        assert node.ask("seek", frame=150, stream="film") == {"streams": {"film": {"goes_to": "frame 150"}}}
+        with pytest.raises(RequestError, match="nothing to seek in"):
+            node.ask("seek", frame=150, stream="camera")
+
+
 def raw(endpoint: str, *parts: bytes, patience_s: float = PATIENCE_S) -> dict[str, object] | None:
     """The reply to bytes that may be anything."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
