@@ -45,22 +45,21 @@ def best_first(affinity: Floats, least: float) -> tuple[Rows, Rows]:
 
 
 class LastMasks:
-    """The masks of the last frame, to be laid over those of the next."""
+    """The masks of the last frame, to be laid over those of the next.
+
+    Every second pixel of every second row is looked at: shares of areas come out nearly the same, at a quarter of the
+    cost.
+    """
 
     def __init__(self) -> None:
         self._tracks: npt.NDArray[np.int64] = np.zeros(0, np.int64)
-        self._areas: npt.NDArray[np.int64] = np.zeros(0, np.int64)
-        self._pixels: Rows = np.zeros(0, np.intp)
-        self._objects: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self._shape: tuple[int, ...] = ()
+        self._ids: IdMap | None = None
 
     def show(self, ids: IdMap | None, tracks: npt.NDArray[np.int64]) -> None:
         """Keep an (h, w) map of N objects and their (N,) tracks; None where masks overlap."""
-        flat = np.zeros(0, np.uint16) if ids is None else ids.ravel()
         self._shape = () if ids is None else ids.shape
-        self._pixels = np.flatnonzero(flat)
-        self._objects = flat[self._pixels].astype(np.int64) - 1
-        self._areas = np.bincount(self._objects, minlength=len(tracks))
+        self._ids = None if ids is None else _thinned(ids)
         self._tracks = tracks
 
     def overlap(self, tracks: npt.NDArray[np.int64], ids: IdMap | None, objects: Rows) -> Floats:
@@ -69,20 +68,22 @@ class LastMasks:
         Object k has the value k + 1 there. Places are those of the map: nothing is moved to where it should be by
         now. Zero for tracks that were not in the last frame, and for a map of another size.
         """
-        count = len(objects)
-        table = np.zeros((len(tracks), count))
-        if ids is None or ids.shape != self._shape or not len(tracks) or not count:
+        table = np.zeros((len(tracks), len(objects)))
+        if ids is None or self._ids is None or ids.shape != self._shape or not table.size:
             return table
-        row_of = {track: row for row, track in enumerate(tracks.tolist())}
-        rows = np.array([row_of.get(track, -1) for track in self._tracks.tolist()] + [-1])
-        flat = ids.ravel()
-        column_of = np.full(np.iinfo(ids.dtype).max + 1, -1)
-        column_of[objects + 1] = np.arange(count)
-        areas = np.bincount(flat, minlength=len(column_of))[objects + 1]
-        now, before = column_of[flat[self._pixels]], rows[self._objects]
-        met = (now >= 0) & (before >= 0)
-        shared = np.bincount(before[met] * count + now[met], minlength=table.size).reshape(table.shape)
-        of_row = np.zeros(len(tracks))
-        of_row[rows[:-1][rows[:-1] >= 0]] = self._areas[rows[:-1] >= 0]
-        total = of_row[:, None] + areas - shared
+        row_of = {track: row for row, track in enumerate(tracks.tolist(), 1)}
+        rows = np.array([0] + [row_of.get(track, 0) for track in self._tracks.tolist()])
+        now = _thinned(ids)
+        columns = np.zeros(max(int(now.max()), int(objects.max()) + 1) + 1, np.intp)
+        columns[objects + 1] = np.arange(1, len(objects) + 1)
+        # Row 0 and column 0 are whatever belongs to no object that is asked for.
+        width = len(objects) + 1
+        cells = (rows * width).take(self._ids) + columns.take(now)
+        met = np.bincount(cells.ravel(), minlength=(len(tracks) + 1) * width).reshape(-1, width)
+        shared = met[1:, 1:]
+        total = met[1:].sum(axis=1)[:, None] + met[:, 1:].sum(axis=0) - shared
         return np.divide(shared, total, out=table, where=total > 0)
+
+
+def _thinned(ids: IdMap) -> IdMap:
+    return np.ascontiguousarray(ids[::2, ::2])

@@ -67,7 +67,7 @@ class Tracker:
         self._motions.measure(rows, boxes[old], np.array(pixel))
         self._unseen_s[rows], self._class_ids[rows] = 0, class_ids[old]
         tracks[old] = self._numbers[rows]
-        new = np.setdiff1d(followed, old)
+        new = followed[tracks[followed] == UNTRACKED]
         tracks[new] = self._begin(boxes[new], class_ids[new])
         self._masks.show(ids, tracks)
         return tracks

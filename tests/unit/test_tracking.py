@@ -173,9 +173,9 @@ def test_overlap_of_boxes_is_the_share_of_pixels_and_margins_bring_near_what_is_
     assert box_overlap(np.zeros((1, 4)), np.zeros((1, 4)), none).tolist() == [[0.0]]
 
 
-def test_overlap_of_masks_is_counted_pixel_by_pixel() -> None:
+def test_overlap_of_masks_is_counted_pixel_by_pixel_of_every_second_row_and_column() -> None:
     random = np.random.default_rng(0)
-    before, now = (random.integers(0, 4, (9, 11)).astype(np.uint16) for _ in range(2))
+    before, now = (random.integers(0, 4, (9, 11)).repeat(2, 0).repeat(2, 1).astype(np.uint16) for _ in range(2))
     masks, tracks = LastMasks(), np.array([7, -1, 5])
     masks.show(before, tracks)
     table = masks.overlap(np.array([5, 9, 7]), now, np.arange(3))
