@@ -66,7 +66,7 @@ def capture(job: Job) -> None:
         _tell(opened=fps)
         # A recording on a web server comes as fast as the network; it plays in real time, like a camera.
         pace = Paced(fps, threading.Event().wait) if finite else Unpaced()
-        _hand_over(Grabber(container, video, pace), handover)
+        _hand_over(Grabber(container.demux(video), video, pace), handover)
         _tell(ended="complete" if finite else "early")
 
 

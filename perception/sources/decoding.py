@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import av
-from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
@@ -24,7 +23,7 @@ class Grabbed:
 
 
 class Grabber:
-    """One pass over a video stream.
+    """One pass over the packets of a video stream.
 
     A packet that cannot be decoded is skipped and decoding goes on behind it, as players do. It counts
     as one lost frame at its place in time, unless the decoder makes a picture of that time all the same.
@@ -35,12 +34,14 @@ class Grabber:
     waited for nor handed out.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, pace: Pacer, first: int | None = None) -> None:
+    def __init__(
+        self, packets: Iterator[Packet[VideoStream]], stream: VideoStream, pace: Pacer, first: int | None = None
+    ) -> None:
         # One thread: frame threads cost 4 to 12 % more core time (measured), which inference could use, and
         # blame an error on another packet than the broken one; slice threads hide that a picture is smeared.
         stream.thread_type = "SLICE"
         stream.codec_context.thread_count = 1
-        self._container = container
+        self._demuxed = packets
         self._stream = stream
         self._pace = pace
         self._first = first
@@ -75,10 +76,9 @@ class Grabber:
         yield from self._lost_before(None, self._pace.grab("media"))
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
-        packets = self._container.demux(self._stream)
         while True:
             try:
-                packet = next(packets)
+                packet = next(self._demuxed)
             except (StopIteration, av.EOFError):
                 return
             except av.FFmpegError as error:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
+from itertools import chain, islice
 from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from perception.errors import RequestError, SourceError
@@ -24,6 +26,7 @@ from perception.types import Frame
 
 # A container without a frame count announces its length only roughly.
 LENGTH_TOLERANCE_S = 1.0
+LOOKED_AT = 16  # packets, to learn whether each has its time
 _RENDERS_TEXT = {"tty", "bin", "adf", "idf", "xbin"}  # FFmpeg would draw a text file as a picture
 
 
@@ -52,7 +55,7 @@ class VideoFile:
             self.promised = _promised(video)
             self._end_s = _length_s(container, video)
             self._length_s = None if self.promised else self._end_s
-            self._has_times = video.start_time is not None and video.time_base is not None
+            self._has_times = _has_times(container, video)
 
     def frames(self, ledger: Ledger) -> Iterator[Frame]:
         """Every readable frame; pictures that cannot be decoded are captured and dropped as ``decode_error``."""
@@ -60,10 +63,9 @@ class VideoFile:
         number = 0
         while True:
             place = self._jump.take()
-            with self._opened() as (container, video):
+            with self._begun(place) as (packets, video, first):
                 pace = pacer(self._pace, self._rate, self.fps, self._closed.wait)
-                first = None if place is None else _go_to(place, container, video)
-                grabber = Grabber(container, video, pace, first)
+                grabber = Grabber(packets, video, pace, first)
                 for grabbed in grabber.grabs():
                     if self._closed.is_set():
                         return
@@ -80,16 +82,21 @@ class VideoFile:
         if not self._closed.is_set():
             self._judge(grabber, whole=place is None)
 
-    def seek(self, place: Place) -> None:
-        """Go on there, exactly: decoding begins at the key frame before it. See ``Seekable``."""
+    def check(self, place: Place) -> None:
+        """Whether there is that place, as far as the container says how long it is. See ``Seekable``."""
         if not self._has_times:
             raise RequestError(
-                f"{self.uri!r} carries no times, so no place in it can be found. Put it into a container."
+                f"{self.uri!r} does not say the time of every frame, so no place in it can be found. Put it into a "
+                "container that does, such as MP4 or Matroska."
             )
         if place.frame is not None:
             check_within(place, place.frame, self.promised, self.uri)
         elif self._end_s is not None and (place.media_ns or 0) >= self._end_s * SECOND_NS:
             raise RequestError(f"{self.uri!r} is {self._end_s:.3f} s long; {place} is behind its end.")
+
+    def seek(self, place: Place) -> None:
+        """Go on there, exactly: decoding begins at the key frame before it. See ``Seekable``."""
+        self.check(place)
         self._jump.ask(place)
 
     def close(self) -> None:
@@ -104,6 +111,23 @@ class VideoFile:
             raise SourceError(f"Cannot read {self.uri!r} as video: {_reason(self._path, error)}") from error
         with container:
             yield container, _video_stream(container, self.uri)
+
+    @contextmanager
+    def _begun(self, place: Place | None) -> Iterator[tuple[Iterator[Packet[VideoStream]], VideoStream, int | None]]:
+        """Packets from which everything from a place on can be decoded, and its time in units of the stream."""
+        with self._opened() as (container, video), ExitStack() as parts:
+            if place is None:
+                yield container.demux(video), video, None
+                return
+            try:
+                first = _time_of(place, container, video)
+                packets = _before(first, container, video)
+            except av.FFmpegError as error:
+                raise SourceError(f"{self.uri!r}: cannot go to {place}: {_reason(self._path, error)}") from error
+            if packets is None:
+                container, video = parts.enter_context(self._opened())
+                packets = container.demux(video)
+            yield packets, video, first
 
     def _judge(self, grabber: Grabber, *, whole: bool) -> None:
         got, damage = grabber.decoded, grabber.damage
@@ -137,19 +161,47 @@ def _video_stream(container: InputContainer, uri: str) -> VideoStream:
     return moving[0]
 
 
-def _go_to(place: Place, container: InputContainer, video: VideoStream) -> int:
-    """Go to the key frame before a place; returns its time in units of the stream."""
-    assert video.time_base is not None  # asked by seek
+def _has_times(container: InputContainer, video: VideoStream) -> bool:
+    """Whether its packets say when they are shown, by the first of them: MPEG program streams say it of some only."""
+    if video.start_time is None or video.time_base is None:
+        return False
+    packets = islice(container.demux(video), LOOKED_AT)
+    try:
+        return all(packet.pts is not None for packet in packets if packet.size)
+    except av.FFmpegError:
+        return False
+
+
+def _time_of(place: Place, container: InputContainer, video: VideoStream) -> int:
+    """A place in units of the stream. Raises av.FFmpegError where a frame is asked for and none can be read."""
+    assert video.time_base is not None  # asked by check
     if place.media_ns is not None:
-        first = math.ceil(Fraction(place.media_ns, SECOND_NS) / video.time_base)
-    else:
-        # Packets come in the order of decoding; their times alone say which picture is shown as the k-th.
-        times = sorted(
-            packet.pts for packet in container.demux(video) if packet.pts is not None and not packet.is_discard
-        )
-        first = times[min(place.frame or 0, len(times) - 1)]
-    container.seek(first, stream=video, backward=True)
-    return first
+        return math.ceil(Fraction(place.media_ns, SECOND_NS) / video.time_base)
+    # Packets come in the order of decoding; their times alone say which picture is shown as the k-th.
+    times: list[int] = []
+    with suppress(av.FFmpegError):  # as far as it can be read
+        times.extend(p.pts for p in container.demux(video) if p.pts is not None and not p.is_discard)
+    if not times:
+        raise av.InvalidDataError(0, "no frame of it can be read")
+    return sorted(times)[min(place.frame or 0, len(times) - 1)]
+
+
+def _before(first: int, container: InputContainer, video: VideoStream) -> Iterator[Packet[VideoStream]] | None:
+    """Packets from the last key frame up to this time, or from one further back; None: from the beginning on.
+
+    A container without an index, such as a transport stream, goes to a packet near the time, and the next key frame
+    may be behind it; then it is asked for an earlier time.
+    """
+    assert video.time_base is not None
+    second, start, back = round(1 / video.time_base), video.start_time or 0, 0
+    while first - back >= start:
+        container.seek(first - back, stream=video, backward=True)
+        packets = container.demux(video)
+        key = next((packet for packet in packets if packet.is_keyframe and packet.pts is not None), None)
+        if key is not None and key.pts is not None and key.pts <= first:
+            return chain((key,), packets)
+        back = max(second, 2 * back)
+    return None
 
 
 def _promised(video: VideoStream) -> int | None:

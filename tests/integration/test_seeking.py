@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import av
 import cv2
 import numpy as np
 import pytest
 from clips import clip, steady
 
-from perception.errors import RequestError
+from perception.errors import RequestError, SourceError
 from perception.ledger import Ledger
 from perception.sources import Source, open_source
 from perception.sources.jump import Place, Seekable
@@ -23,6 +26,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {
         "video": str(clip(folder / "drive.mp4", steady(FRAMES))),
         "matroska": str(clip(folder / "drive.mkv", steady(FRAMES))),
+        "transport": str(clip(folder / "drive.ts", steady(FRAMES))),  # without an index
         "images": str(folder),
         "rendered": f"synth://street?seed=1&size=64x64&fps=25&frames={FRAMES}",
     }
@@ -34,7 +38,7 @@ def opened(uri: str, pace: str = "max") -> Seekable:
     return source
 
 
-@pytest.mark.parametrize("kind", ["video", "matroska", "images", "rendered"])
+@pytest.mark.parametrize("kind", ["video", "matroska", "transport", "images", "rendered"])
 @pytest.mark.parametrize("to", [0, 3, 17, 38])
 def test_the_next_frame_is_the_one_asked_for(sources: dict[str, str], kind: str, to: int) -> None:
     plain = list(opened(sources[kind]).frames(Ledger()))
@@ -52,7 +56,7 @@ def test_the_next_frame_is_the_one_asked_for(sources: dict[str, str], kind: str,
         assert (got == wanted.image).all()
 
 
-@pytest.mark.parametrize("kind", ["video", "matroska", "rendered"])
+@pytest.mark.parametrize("kind", ["video", "matroska", "transport", "rendered"])
 def test_a_time_means_the_first_frame_from_then_on(sources: dict[str, str], kind: str) -> None:
     times = [frame.time.media_ns for frame in opened(sources[kind]).frames(Ledger())]
     for wanted_ns, index in ((times[20], 20), (times[20] + 1_000_000, 21), (0, 0)):
@@ -86,3 +90,27 @@ def test_a_place_behind_the_end_is_refused_and_changes_nothing(sources: dict[str
 def test_images_at_full_pace_have_no_times(sources: dict[str, str]) -> None:
     with pytest.raises(RequestError, match="by the number"):
         opened(sources["images"]).seek(Place(media_ns=0))
+
+
+def test_times_of_some_frames_only_are_no_times_to_seek_by(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="does not say the time of every frame"):
+        opened(str(clip(tmp_path / "drive.mpg", steady(FRAMES), codec="mpeg4"))).seek(Place(frame=3))
+
+
+def test_a_video_that_breaks_off_before_the_place_is_an_error_of_the_source(
+    sources: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "drive.mkv"
+    path.write_bytes(Path(sources["matroska"]).read_bytes())
+    source = opened(str(path))
+    frames = source.frames(Ledger())
+    next(frames)
+    source.seek(Place(frame=30))
+    # A container that promises what it cannot do: the disk fails when it is read again.
+    monkeypatch.setattr("perception.sources.video._time_of", lambda *_: raised(av.InvalidDataError(1, "broken")))
+    with pytest.raises(SourceError, match="cannot go to frame 30"):
+        next(frames)
+
+
+def raised(error: Exception) -> None:
+    raise error
