@@ -65,8 +65,12 @@ class Handover:
         else:
             with tempfile.TemporaryFile() as file:
                 fd = os.dup(file.fileno())
-        os.ftruncate(fd, _TOTAL_BYTES)
-        handover = Handover(fd, patience_s)
+        try:
+            os.ftruncate(fd, _TOTAL_BYTES)
+            handover = Handover(fd, patience_s)
+        except BaseException:
+            os.close(fd)
+            raise
         _STATE.pack_into(handover._memory, 0, _NOBODY, _NOBODY, 0, 0)
         return handover
 
