@@ -18,10 +18,13 @@ _EXIT_S = 1.0
 
 
 class CaptureProcess:
-    """A child that captures one camera. It ends when ``kill`` is called, or when this process is gone.
+    """A child that captures one camera, after ``begin``. It ends when ``kill`` is called, or when this process is gone.
 
     A subprocess and not ``multiprocessing``, which would run the user's main module once more; killed at
     once and not asked to stop, because a read that hangs in a driver does not listen.
+
+    Raises:
+        OSError: the machine has no process, memory or file for it just now.
     """
 
     def __init__(self, job: Job) -> None:
@@ -31,19 +34,27 @@ class CaptureProcess:
         self._unread = b""
         self._handover = Handover.create(_LOCK_PATIENCE_S)
         job = replace(job, fd=self._handover.fd)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "perception.sources.capture"],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # FFmpeg writes addresses with their passwords there
-            pass_fds=[job.fd],
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "perception.sources.capture"],
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # FFmpeg writes addresses with their passwords there
+                pass_fds=[job.fd],
+            )
+        except BaseException:
+            self._handover.close()
+            raise
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        self._job = job
+
+    def begin(self) -> None:
+        """Let it connect. Until then it has loaded its libraries and waits."""
         with contextlib.suppress(BrokenPipeError):  # it died already, and listen() will say so
-            self._stdin.write(job.to_json().encode())
+            self._stdin.write(self._job.to_json().encode())
 
     @property
     def pid(self) -> int:
@@ -70,7 +81,11 @@ class CaptureProcess:
             return None
 
     def totals(self) -> tuple[int, int]:
-        """Pictures grabbed, and how many of them could not be decoded; final once the child was killed."""
+        """Pictures grabbed, and how many of them could not be decoded; final once the child was killed.
+
+        Raises:
+            TimeoutError: the child holds the lock and does not run.
+        """
         return self._handover.totals()
 
     def kill(self) -> None:

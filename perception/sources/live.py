@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from perception.errors import SourceError
 from perception.ledger import Ledger
@@ -55,10 +56,10 @@ class LiveCamera:
 
     def frames(self, ledger: Ledger) -> Iterator[Frame]:
         """The newest frame each time, until the camera is given up, its recording ends or the source is closed."""
-        count, absence = _Count(ledger), Absence(self._patience)
+        count, absence, pause_s = _Count(ledger), Absence(self._patience), 0.0
         while not self._closed.is_set():
             try:
-                for frame in self._connection(count):
+                for frame in self._connection(count, pause_s):
                     if absence.ends():
                         away_s = round(absence.away_s, 3)
                         self._tell(News("recovered", {"away_s": away_s, "attempts": absence.attempts}))
@@ -78,7 +79,6 @@ class LiveCamera:
                         },
                     )
                 )
-                self._closed.wait(pause_s)
             else:
                 return
 
@@ -88,10 +88,23 @@ class LiveCamera:
         if self._process is not None:
             self._process.kill()
 
-    def _connection(self, count: _Count) -> Iterator[Frame]:
-        """Frames from one connecting to its end; the count goes on over several of them."""
-        self._process = process = CaptureProcess(self._job)
+    def _connection(self, count: _Count, pause_s: float) -> Iterator[Frame]:
+        """Frames from one connecting to its end, after a pause; the count goes on over several of them.
+
+        The capture loads its libraries during the pause, which takes a second where others want the processor, too.
+        """
         try:
+            self._process = process = CaptureProcess(self._job)
+        except OSError as error:
+            self._closed.wait(pause_s)
+            raise SourceError(
+                f"Cannot open {self.uri!r}: no process could be started to read it ({error.strerror}). "
+                "Has this machine, or this user, too many processes or open files?"
+            ) from error
+        try:
+            if self._closed.wait(pause_s):
+                return
+            process.begin()
             yield from self._pictures(process, count)
         finally:
             process.end()
@@ -155,8 +168,9 @@ class _Count:
         taken = process.take()
         if taken is not None:
             self._ledger.drop(self.took(taken), "shutdown")
-        grabbed, failed = process.totals()
-        self._lost(grabbed - self._grabbed, failed - self._failed)
+        with suppress(TimeoutError):  # what a capture grabbed that is stuck and cannot even be killed, nobody knows
+            grabbed, failed = process.totals()
+            self._lost(grabbed - self._grabbed, failed - self._failed)
         self._grabbed = self._failed = 0
 
     def _lost(self, grabs: int, failed: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from perception.errors import SourceError
 from perception.ledger import Ledger, LedgerEntry
 from perception.sources import Patience, open_source
 from perception.sources.child import CaptureProcess
-from perception.sources.live import LiveCamera
+from perception.sources.live import LiveCamera, _Count
 from perception.types import Frame
 
 STALL_S = 1.0
@@ -268,6 +270,70 @@ def test_the_capture_ignores_ctrl_c_and_ends_with_the_node() -> None:
         node.wait(20)
         node.stdout.close()
         assert until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text())
+
+
+def test_the_next_capture_gets_ready_while_the_camera_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perception.sources.patience.FIRST_PAUSE_S", 600.0)
+    with camera_server(forever) as (url, served):
+
+        def still() -> bool:
+            sent = served[0]
+            time.sleep(0.3)
+            return served[0] == sent
+
+        camera = open_source(url, patience=Patience(give_up_s=None, longest_pause_s=600.0))
+        assert isinstance(camera, LiveCamera)
+        ledger = Ledger()
+        thread = threading.Thread(target=publish_all, args=(camera.frames(ledger), ledger))
+        thread.start()
+        assert until(lambda: ledger.entry().published > 0)
+        first = capture_of(camera)
+        os.kill(first, signal.SIGKILL)
+        assert until(lambda: capture_of(camera) != first)
+        assert until(still)  # the next one runs, and has not connected
+        camera.close()
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+    assert no_children()
+
+
+def test_a_machine_without_processes_is_a_camera_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, refused = subprocess.Popen, []
+
+    def popen(*args: object, **kwargs: object) -> subprocess.Popen[bytes]:
+        if len(refused) < 3:
+            refused.append(kwargs["pass_fds"])
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return start(*args, **kwargs)  # type: ignore[call-overload, no-any-return]
+
+    def files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    watch(forever, 1)
+    before, ledger, news = files(), Ledger(), []
+    with camera_server(forever) as (url, _):
+        camera = open_source(url, patience=Patience(give_up_s=None, longest_pause_s=0.01), tell=news.append)
+        monkeypatch.setattr("perception.sources.child.subprocess.Popen", popen)
+        frames = camera.frames(ledger)
+        assert next(frames).number == 0
+        assert len(refused) == 3
+        frames.close()  # type: ignore[attr-defined]
+        assert [found.name for found in news] == ["reconnecting"] * 3 + ["recovered"]
+        assert "no process could be started to read it (Resource temporarily unavailable)" in news[0].detail["reason"]
+    assert until(lambda: files() <= before)
+
+
+def test_a_capture_that_cannot_be_asked_any_more_ends_its_connection_all_the_same() -> None:
+    class Stuck:
+        def take(self) -> None:
+            return None
+
+        def totals(self) -> tuple[int, int]:
+            raise TimeoutError
+
+    ledger = Ledger()
+    _Count(ledger).rest(cast(CaptureProcess, Stuck()))
+    assert ledger.entry().captured == 0
 
 
 def test_nothing_is_left_behind() -> None:
