@@ -34,6 +34,7 @@ class _Place:
     def __init__(self) -> None:
         self.scene: Scene | None = None
         self.ended = False
+        self.error: BaseException | None = None  # that ended it
         self.last_ns: int | None = None  # capture time of the last frame that left
         self.period_ns = 0  # between the last two
         self.missed = False  # it was waited for in vain and has not come since
@@ -57,7 +58,6 @@ class Arrivals:
         self._lossless = lossless
         self._places = {inflow.stream: _Place() for inflow in inflows}
         self._changed = threading.Condition()
-        self._error: BaseException | None = None
         self._closed = False
 
     def sets(self) -> Iterator[tuple[Scene, ...]]:
@@ -97,8 +97,7 @@ class Arrivals:
 
         def finish(error: BaseException | None) -> None:
             with self._changed:
-                place.ended = True
-                self._error = self._error or error
+                place.ended, place.error = True, error
                 self._changed.notify_all()
 
         start(inflow.scenes, put, finish, stop=self._stop, name=f"decode {inflow.stream}")
@@ -109,9 +108,9 @@ class Arrivals:
     def _next_set(self) -> list[Scene]:
         """Wait for a frame and for those that belong to it; nothing at the end."""
         with self._changed:
+            self._raise_errors()
             while not any(place.scene for place in self._places.values()):
-                if self._error is not None:
-                    raise self._error
+                self._raise_errors()
                 if self._over() or all(place.ended for place in self._places.values()):
                     return []
                 self._changed.wait(WAKE_S)
@@ -126,6 +125,12 @@ class Arrivals:
             first_ns = self._first_ns()
             chosen = [place for place in self._places.values() if self._belongs(place, first_ns)]
             return [self._leave(place) for place in chosen]
+
+    def _raise_errors(self) -> None:
+        """Raise what ended a camera's thread, once its frames before that have left; others may have more."""
+        for place in self._places.values():
+            if place.error is not None and place.scene is None:
+                raise place.error
 
     def _awaited(self) -> list[_Place]:
         """Empty places from which a frame of the set that is forming is due."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -134,6 +135,28 @@ def test_a_live_camera_keeps_its_newest_frame_and_a_file_waits() -> None:
     assert shown[-1] == 9
     assert sorted(dropped + shown) == list(range(10))
     assert [chosen["b"] for chosen in [numbers(first), *rest] if "b" in chosen] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_what_breaks_one_camera_is_raised_while_another_goes_on(lossless: bool) -> None:
+    def broken() -> Iterator[Scene]:
+        yield scene("b", 0, 0, media=True)
+        raise ZeroDivisionError
+
+    stop = Stop()
+    endless = (scene("a", k, 10 * k, media=True) for k in range(10**9))
+    sets = arrivals(Inflow("a", endless), Inflow("b", broken()), lossless=lossless, stop=stop)
+    found: list[dict[str, int]] = []
+
+    def take() -> None:
+        for chosen in islice(sets, 10**6):
+            found.append(numbers(chosen))
+
+    with pytest.raises(ZeroDivisionError):
+        take()
+    assert [chosen["b"] for chosen in found if "b" in chosen] == [0]  # what came before it is not lost
+    stop.set()
+    assert stop.join() == []
 
 
 def test_no_camera_crowds_out_another() -> None:
