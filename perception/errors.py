@@ -9,7 +9,7 @@
     ├── SourceError                  a camera or file that exists but cannot be read, or ended early
     ├── EngineError                  an engine failed while it was running
     ├── EndpointError                a socket could not be bound or connected
-    ├── ControlError             a node could not do what it was asked for over its control socket
+    ├── ControlError                 a node could not do what it was asked for over its control socket
     ├── OutputError                  a file that cannot be written: disk full, no permission
     ├── WireError                    bytes that are not a message of the protocol
     ├── Timeout                      nothing arrived in the time allowed
@@ -20,6 +20,11 @@ Each message says what was wrong, what was found and what to do.
 """
 
 from __future__ import annotations
+
+import errno
+
+# Of an OSError: the disk is full or broken.
+STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 class RoadcastError(Exception):

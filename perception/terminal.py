@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TextIO
 
+from perception.errors import STORAGE_ERRORS
 from perception.metrics import Quantiles
 from perception.summary import Status, StreamSummary, Summary
 
@@ -14,6 +15,16 @@ LIVE_PERIOD_S = 0.2  # between two redrawings of the line on a terminal
 LOG_PERIOD_S = 10.0  # between two lines in a file or pipe
 NO_CONTROL = "No control socket: "
 _CLEAR_LINE = "\r\x1b[K"
+
+
+def write_or_lose(stream: TextIO, text: str) -> None:
+    """Write what is told on the way; on a full disk it is lost, for nothing shall stop because of its log."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError as error:
+        if error.errno not in STORAGE_ERRORS:
+            raise
 
 
 class StatusLine:
@@ -52,8 +63,7 @@ class StatusLine:
             self._drawn = False
 
     def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        write_or_lose(self._stream, text)
 
 
 class NodeScreen:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -20,10 +19,9 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from perception.cli import INTERRUPTED
-from perception.errors import ConfigError, OutputError, RequestError, RoadcastError
+from perception.errors import STORAGE_ERRORS, ConfigError, OutputError, RequestError, RoadcastError
 
 PIPE_CLOSED = 141
-STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 # Modules that an extra brings: what they are called, and the extra.
 EXTRA_MODULES = {
     "cv2": ("OpenCV", "node"),
@@ -106,6 +104,7 @@ def dispatch(make_parser: Callable[[], Parser], argv: Sequence[str] | None) -> i
         return _fail(OutputError(f"Cannot write the output: {os.strerror(error.errno or 0).lower()}."))
     except KeyboardInterrupt:
         return INTERRUPTED
+    _abandon_unwritten()  # what a node could not say on a full disk
     return code
 
 

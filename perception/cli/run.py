@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from perception.cli import INTERRUPTED
 from perception.cli.restart import restart
 from perception.config import RULES, NodeConfig, flag_of, load_config
 from perception.errors import RoadcastError
-from perception.terminal import NodeScreen, StatusLine, summary_text
+from perception.terminal import NodeScreen, StatusLine, summary_text, write_or_lose
 
 if TYPE_CHECKING:
     from perception.summary import Summary
@@ -148,9 +148,9 @@ def _run_and_show(config: NodeConfig, interrupt: threading.Event) -> Summary | N
     if summary is None:
         print("roadcast: interrupted before the node was ready", file=sys.stderr)
         return None
-    print(summary_text(summary), file=sys.stderr)
+    write_or_lose(sys.stderr, summary_text(summary) + "\n")
     if summary.error:
-        print(f"roadcast: error: {summary.error}", file=sys.stderr)
+        write_or_lose(sys.stderr, f"roadcast: error: {summary.error}\n")
     return summary
 
 
@@ -174,7 +174,8 @@ def _run_and_log(config: NodeConfig, interrupt: threading.Event) -> Summary | No
 def _leave_threads_behind(code: int) -> None:
     """End the process if a thread is still running: it is stuck in a driver, and Python would wait for it."""
     if any(thread is not threading.main_thread() for thread in threading.enumerate()):
-        sys.stderr.flush()
+        with suppress(OSError):  # a full disk
+            sys.stderr.flush()
         os._exit(code)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, TextIO
 from perception.metrics import rounded
 from perception.sources.address import redact
 from perception.summary import Status, Summary
+from perception.terminal import write_or_lose
 
 PERIOD_S = 10.0  # between two lines on how it goes
 Level = Literal["info", "warning", "error"]
@@ -35,8 +36,7 @@ class JsonLog:
         """One line: ``time`` (RFC 3339, UTC), ``level``, ``event``, and what belongs to it."""
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = json.dumps({"time": now, "level": level, "event": event, **rounded(fields, 3)}, default=str)
-        self._stream.write(redact(line) + "\n")
-        self._stream.flush()
+        write_or_lose(self._stream, redact(line) + "\n")
 
     def show(self, status: Status) -> None:
         """Say what is new. Called five times a second."""

@@ -125,6 +125,22 @@ def test_without_json_stdout_stays_empty(film: Path, endpoint: str) -> None:
     assert "captured 200, published 200, dropped 0" in result.stderr
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_full_disk_under_its_log_stops_no_node(film: Path, endpoint: str, log_format: str) -> None:
+    args = (film, "--pace", "max", "--engine", "simulated://", "--publish", endpoint, "--json")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command(*args, "--log-format", log_format),
+            stdout=subprocess.PIPE,
+            stderr=full,
+            timeout=PATIENCE_S,
+            check=False,
+            env=environment(),
+        )
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["frames"]["published"] == 200
+
+
 def test_a_configuration_file_says_what_to_run(film: Path, endpoint: str, tmp_path: Path) -> None:
     file = tmp_path / "node.toml"
     file.write_text(f'source = "{film}"\npublish = "{endpoint}"\nengine = "simulated://"\npace = "max"\nframes = 9\n')
