@@ -214,6 +214,22 @@ def test_a_node_that_restarts_is_told_and_followed(endpoint: str) -> None:
         feeding(page, talk)
 
 
+def test_a_node_may_come_back_with_other_streams(endpoint: str) -> None:
+    async def talk(feed: Feed) -> None:
+        await feed.until(lambda news: set(news["streams"]) == {"front", "left"})
+        await feed.frame("left")
+        running.end()
+        with node(endpoint, "front", "rear"):
+            await feed.frame("rear")
+            await feed.until(lambda news: set(news["streams"]) == {"front", "rear"})
+            await feed.say(next="left")
+            await feed.frame("front")
+        assert any((e["name"], e["stream"]) == ("gone", "left") for news in feed.news for e in news["events"])
+
+    with node(endpoint, "front", "left") as running, viewer(endpoint) as (_, page):
+        feeding(page, talk)
+
+
 def test_strange_messages_of_a_page_are_ignored(endpoint: str) -> None:
     async def talk(feed: Feed) -> None:
         for text in ("", "{", "[]", "3", '{"next": "nowhere"}', '{"next": [1]}', '{"kinds": 7}', "[" * 900):
@@ -367,6 +383,23 @@ def test_the_page_shows_two_cameras_in_a_narrow_window(browser: Any, endpoint: s
         wait_for_frames(tab)
         assert [title.inner_text() for title in tab.query_selector_all("article h2")] == ["left", "right"]
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360  # nothing sticks out
+        assert complaints == []
+        tab.close()
+
+
+def test_the_page_finds_the_streams_of_a_node_that_came_back_with_others(browser: Any, endpoint: str) -> None:
+    def titles() -> list[str]:
+        return [title.inner_text() for title in tab.query_selector_all("article h2")]
+
+    with viewer(endpoint) as (_, page):
+        tab, complaints = opened(browser, page)
+        for streams in (("front", "left"), ("front", "rear"), ("roof",)):
+            with node(endpoint, *streams):
+                tab.wait_for_selector(f"article[data-stream={streams[-1]}]")
+                until(tab, f"streams.size === {len(streams)}")
+                wait_for_frames(tab)
+                assert titles() == list(streams)
+        until(tab, "document.getElementById('events').textContent.includes('gone')")
         assert complaints == []
         tab.close()
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
+import threading
 import time
-from typing import Any
+from collections import deque
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -13,6 +19,8 @@ from scenes import make_scene
 
 from perception.client.scene import ReceivedScene, scene_of
 from perception.ledger import LedgerEntry
+from perception.view.page import server
+from perception.view.page.hub import Hub, StreamState
 from perception.view.page.packet import packet
 from perception.wire.codecs import part_from_wire
 from perception.wire.encode import Sender, content_of, frame_fields, frame_time, latency_us, pack_message
@@ -95,3 +103,50 @@ def test_a_small_picture_stays_as_it_is() -> None:
     scene = received("image")
     _, parts = unpacked(packet(scene, KINDS, age_ms=0, shrink=4))
     assert parts["image"] == bytes(scene.messages["image"].payloads[0])
+
+
+class Tab:
+    """The socket of an open page, which takes in nothing at all where it is ``stuck``."""
+
+    def __init__(self, *, stuck: bool) -> None:
+        self.stuck = stuck
+        self.told: list[dict[str, Any]] = []
+
+    async def send_str(self, text: str) -> None:
+        if self.stuck:
+            await asyncio.Event().wait()
+        self.told.append(json.loads(text))
+
+
+def test_a_page_that_takes_nothing_in_keeps_no_other_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "FIGURES_S", 0.01)
+    tabs = [Tab(stuck=True), Tab(stuck=False), Tab(stuck=True)]
+
+    async def tell(pages: server.PageServer) -> None:
+        pages._pages |= {server._Page(cast(Any, tab)) for tab in tabs}
+        telling = asyncio.create_task(pages._tell())
+        while len(tabs[1].told) < 3:
+            await asyncio.sleep(0.01)
+        telling.cancel()
+
+    with closing(Hub(f"ipc://{tmp_path}/node", None)) as hub:
+        asyncio.run(asyncio.wait_for(tell(server.PageServer(hub)), 20))
+    assert tabs[1].told[0]["streams"] == {}
+
+
+def test_figures_may_be_read_while_frames_come() -> None:
+    state, stop, before = StreamState(arrivals=deque(maxlen=5000)), threading.Event(), sys.getswitchinterval()
+
+    def receive() -> None:
+        while not stop.is_set():
+            state.arrivals.append((time.monotonic(), 5.0))
+
+    adding = threading.Thread(target=receive)
+    sys.setswitchinterval(1e-5)
+    adding.start()
+    try:
+        assert {state.figures()["p50"] for _ in range(100)} <= {None, 5.0}
+    finally:
+        sys.setswitchinterval(before)
+        stop.set()
+        adding.join()

@@ -35,6 +35,7 @@ class StreamState:
     table: ClassTable = CITYSCAPES
     newest: ReceivedScene | None = None
     session: bytes = b""
+    heard_s: float = 0.0  # when the node last spoke of it
     status: dict[str, Any] = field(default_factory=dict)
     arrivals: deque[tuple[float, float]] = field(default_factory=deque)  # (monotonic s, age ms)
     shown_s: float = 0.0  # when the newest frame came
@@ -46,12 +47,13 @@ class StreamState:
         now = time.monotonic()
         while self.arrivals and self.arrivals[0][0] < now - WINDOW_S:
             self.arrivals.popleft()
-        p50, p99 = np.percentile([age for _, age in self.arrivals], (50, 99)) if self.arrivals else (None, None)
+        arrivals = list(self.arrivals)  # at once, for the other thread adds to it
+        p50, p99 = np.percentile([age for _, age in arrivals], (50, 99)) if arrivals else (None, None)
         ledger = self.status.get("ledger") or {}
         model = self.status.get("model") or {}
         return {
             "state": self.status.get("state", "unknown"),
-            "fps": round(len(self.arrivals) / WINDOW_S, 1),
+            "fps": round(len(arrivals) / WINDOW_S, 1),
             "p50": None if p50 is None else round(float(p50), 1),
             "p99": None if p99 is None else round(float(p99), 1),
             "lost": self.lost,
@@ -127,6 +129,8 @@ class Hub:
         """Subscribe to what is wanted now. All streams are listened to until each had time to show up."""
         young = time.monotonic() - self._began_s < LOOK_ROUND_S
         looking = not self._named and (not self.heard or young or self.silent_s > SILENT_S)
+        if not self._named and not looking and self._subscribed is not None and self._subscribed[0] is None:
+            self._forget()
         wished = (None if looking else tuple(sorted(self.streams)), frozenset() if looking else self.wanted)
         if wished == self._subscribed:
             return
@@ -146,6 +150,14 @@ class Hub:
             keys=self._keys,
         )
 
+    def _forget(self) -> None:
+        """Drop the streams that a node which came back has no more, now that it had time to speak of all it has."""
+        here = {state.session for state in self.streams.values() if state.heard_s >= self._began_s}
+        gone = [name for name, state in self.streams.items() if here and state.session not in here]
+        self.streams = {name: state for name, state in self.streams.items() if name not in gone}
+        for name in gone:
+            self._note(name, "gone", "The node has come back without this stream.")
+
     def _take(self, message: Message) -> bool:
         if not self.heard or self.silent_s > SILENT_S:
             self._began_s = time.monotonic()
@@ -159,6 +171,7 @@ class Hub:
                 self._began_s = time.monotonic()  # it may have other streams now
             state.session = header.session
             state.last.clear()
+        state.heard_s = time.monotonic()
         state.lost += max(0, header.seq - state.last.get(message.kind, header.seq - 1) - 1)
         state.last[message.kind] = header.seq
         if message.kind == "status":

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -52,6 +53,7 @@ class _Page:
     level: int = 0  # of SHRINKS
     fast: int = 0  # frames in a row
     told: int = 0  # events
+    telling: bool = False  # whether it is just being told how things stand
 
     def drawn(self, stream: str, now: float) -> None:
         """The page has drawn what it got of this stream, and wants the next."""
@@ -97,9 +99,13 @@ class PageServer:
             with ThreadPoolExecutor(1, thread_name_prefix="subscriber") as executor:
                 pumping = asyncio.create_task(self._pump(executor, stop))
                 telling = asyncio.create_task(self._tell())
-                await stop.wait()
+                stopping = asyncio.create_task(stop.wait())
+                await asyncio.wait((stopping, pumping, telling), return_when=asyncio.FIRST_COMPLETED)
+                stop.set()  # also where one of the two could not go on
                 telling.cancel()
                 await pumping
+                with suppress(asyncio.CancelledError):
+                    await telling
         finally:
             for page in list(self._pages):
                 await page.socket.close(code=1001)
@@ -118,12 +124,18 @@ class PageServer:
     async def _tell(self) -> None:
         while True:
             for page in list(self._pages):
-                await self._send(page, json.dumps(self._figures(page)))
+                if not page.telling:  # one that takes nothing in must not keep the others waiting
+                    page.telling = True
+                    self._begin(self._tell_one(page))
             await asyncio.sleep(FIGURES_S)
+
+    async def _tell_one(self, page: _Page) -> None:
+        await self._send(page, json.dumps(self._figures(page)))
+        page.telling = False
 
     def _figures(self, page: _Page) -> dict[str, Any]:
         hub = self._hub
-        events = [event for event in hub.events if event["number"] > page.told]
+        events = [event for event in list(hub.events) if event["number"] > page.told]
         page.told = hub.told
         return {
             "endpoint": hub.endpoint,
@@ -163,16 +175,23 @@ class PageServer:
     def _serve(self, page: _Page) -> None:
         """Send the newest frame of every stream that the page has drawn, where there is a new one."""
         for stream in sorted(page.ready):
-            scene = self._hub.streams[stream].newest
+            state = self._hub.streams.get(stream)
+            if state is None:  # the node came back without it
+                page.ready.discard(stream)
+                continue
+            scene = state.newest
             if scene is None or page.sent.get(stream) == (scene.header.session, scene.number):
                 continue
             page.ready.discard(stream)
             page.sent[stream] = scene.header.session, scene.number
             page.sent_s[stream] = asyncio.get_running_loop().time()
             data = packet(scene, page.kinds, age_ms=self._hub.age_ms(scene), shrink=SHRINKS[page.level])
-            task = asyncio.create_task(self._send(page, data))
-            self._tasks.add(task)  # the loop itself keeps no task alive
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._send(page, data))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)  # the loop itself keeps no task alive
+        task.add_done_callback(self._tasks.discard)
 
     async def _send(self, page: _Page, data: str | bytes) -> None:
         try:

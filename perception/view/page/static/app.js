@@ -190,6 +190,13 @@ function addStream(name) {
   return stream;
 }
 
+function dropStream(stream) {
+  if (stream.frame && stream.frame.image) stream.frame.image.close();
+  stream.frame = null;
+  stream.article.remove();
+  streams.delete(stream.name);
+}
+
 function takeClasses(stream, rows) {
   const text = JSON.stringify(rows);
   if (text === stream.tableText) return;
@@ -309,6 +316,8 @@ function takeNews(news) {
     takeClasses(stream, news.classes[name]);
     takeFigures(stream, figures, silent);
   }
+  // A node that came back may have other streams.
+  for (const stream of streams.values()) if (!(stream.name in news.streams)) dropStream(stream);
   takeEvents(news.events);
   drawLegend();
 }
