@@ -27,7 +27,16 @@ Find = Callable[[Iterable[Frame]], Iterator[Scene]]  # frames to scenes with the
 
 
 def engine_finder(engine: Engine, *, size: Size | int | None = None) -> Find:
-    """Find objects as a node does that runs ``engine``, with every setting at its default but ``size``."""
+    """Find objects as a node does that runs ``engine``, with every setting at its default but ``size``.
+
+    Raises:
+        ModelError: the model knows classes that no truth has.
+    """
+    foreign = [f"{row.name!r} ({row.id})" for row in engine.spec.classes.rows if row.id >= CLASSES]
+    if foreign:
+        raise ModelError(
+            f"The model knows the classes {', '.join(foreign)}; only models of {CLASSES} classes can be scored."
+        )
     config = NodeConfig(source="frames", size=size)
     network = segment(engine, size=choose_network_size(config, engine.spec))
     judge = judged(config, (), lambda _: engine.spec.classes, wanted=lambda _, kind: kind == "objects")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import pytest
 from tiny_data import write_png
 from tiny_model import CAR, SKY, VEGETATION, write_model
 
+from perception.classes import CITYSCAPES, ClassTable, SemanticClass
+from perception.engines.recorded import RecordedEngine
+from perception.errors import ModelError
 from training.cli import main
+from training.evaluate_objects import engine_finder
 
 SIZE = (128, 64)
 LABEL_IDS = {SKY: 23, VEGETATION: 21, CAR: 26}
@@ -136,3 +141,10 @@ def test_data_that_does_not_tell_objects_apart_is_refused(
     keras = tmp_path / "model.keras"
     assert main(["evaluate", str(keras), "--data", data, "--task", "instances"]) == 2
     assert "roadcast-train export" in capsys.readouterr().err
+
+
+def test_classes_that_no_truth_has_are_refused() -> None:
+    tractor = ClassTable((*CITYSCAPES.rows, SemanticClass(19, "tractor", (1, 2, 3), True)))
+    engine = RecordedEngine({"labels": np.full((1, 8, 8), 19, np.uint8)}, classes=tractor)
+    with closing(engine), pytest.raises(ModelError, match=r"'tractor' \(19\); only models of 19 classes"):
+        engine_finder(engine)
