@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from perception.client.joining import ends_stream
+from perception.client.joining import MAX_STREAMS, ends_stream
 from perception.errors import WireError
 from perception.wire.header import ledger_from_wire
 from perception.wire.message import Message
@@ -40,10 +40,9 @@ class Tally:
         stream, header = message.stream, message.header
         if self._sessions.get(stream, header.session) != header.session:
             self.restarts += 1
-            self._newest.pop(stream, None)
-            self._published.pop(stream, None)
-            self._told.pop(stream, None)
-            self._last = {key: last for key, last in self._last.items() if key[0] != stream}
+            self._forget(stream)
+        if stream not in self._sessions and len(self._sessions) >= MAX_STREAMS:  # a node that makes names up
+            self._forget(next(iter(self._sessions)))
         self._sessions[stream] = header.session
         topic = (stream, message.kind)
         frame = -1 if message.frame is None else message.frame
@@ -63,6 +62,14 @@ class Tally:
             self.dropped += 0 if gap else max(0, frame - 1 - max(last_frame, newest))
             self._newest[stream] = frame
             self._published[stream] = header.frame.ledger.published + 1  # which does not count this frame yet
+
+    def _forget(self, stream: str) -> None:
+        """What was counted stays; what comes of this stream is compared with nothing that came before."""
+        self._sessions.pop(stream, None)
+        self._newest.pop(stream, None)
+        self._published.pop(stream, None)
+        self._told.pop(stream, None)
+        self._last = {key: last for key, last in self._last.items() if key[0] != stream}
 
 
 def published_by(message: Message) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from perception.classes import CITYSCAPES, ClassTable
 from perception.client import Message, ReceivedScene, Subscriber
-from perception.client.joining import Joiner, ends_stream
+from perception.client.joining import MAX_STREAMS, Joiner, ends_stream
 from perception.errors import Timeout, WireError
 from perception.wire.classes import classes_from_meta
 from perception.wire.curve import ClientKeys
@@ -163,6 +163,8 @@ class Hub:
             self._began_s = time.monotonic()
         self._heard_s = time.monotonic()
         if message.stream not in self.streams:
+            if len(self.streams) >= MAX_STREAMS:  # a node that makes names up
+                return False
             self.streams = self.streams | {message.stream: StreamState()}
         state, header = self.streams[message.stream], message.header
         if state.session != header.session:
