@@ -61,6 +61,7 @@ class VideoFile:
         """Every readable frame; pictures that cannot be decoded are captured and dropped as ``decode_error``."""
         convert = Converter()
         number = 0
+        damage: str | None = None  # of any part that was read: a jump away from it does not mend it
         while True:
             place = self._jump.take()
             with self._begun(place) as (packets, video, first):
@@ -77,10 +78,11 @@ class VideoFile:
                     number += 1
                     if self._jump.waiting:
                         break
+            damage = damage or grabber.damage
             if not self._jump.waiting:
                 break
         if not self._closed.is_set():
-            self._judge(grabber, whole=place is None)
+            self._judge(grabber, damage, whole=place is None)
 
     def check(self, place: Place) -> None:
         """Whether there is that place, as far as the container says how long it is. See ``Seekable``."""
@@ -129,8 +131,8 @@ class VideoFile:
                 packets = container.demux(video)
             yield packets, video, first
 
-    def _judge(self, grabber: Grabber, *, whole: bool) -> None:
-        got, damage = grabber.decoded, grabber.damage
+    def _judge(self, grabber: Grabber, damage: str | None, *, whole: bool) -> None:
+        got = grabber.decoded
         if not whole:  # what the container promised of all of it says nothing about a part
             if damage:
                 raise SourceError(f"{self.uri!r}: corrupt {damage}.")

@@ -17,6 +17,7 @@ from clips import HEIGHT, WIDTH, clip, steady
 from perception.errors import SourceError
 from perception.ledger import Ledger, LedgerEntry
 from perception.sources import Source, open_source
+from perception.sources.jump import Place, Seekable
 from perception.types import Frame
 
 
@@ -205,6 +206,19 @@ def test_noise_in_the_middle_costs_only_what_it_hits(tmp_path: Path) -> None:
     assert frames[-1].time.media_ns == 99 * 40_000_000
     lost = sorted(set(range(100)) - {frame.number for frame in frames})
     assert sorted(set(steady(100)) - set(media_ms(frames))) == [number * 40 for number in lost]
+
+
+def test_a_jump_away_from_noise_does_not_mend_it(tmp_path: Path) -> None:
+    path = damage(clip(tmp_path / "a.mp4", steady(100), "libx264", (320, 192)), 0.5, 700)
+    source, ledger = open_source(str(path)), Ledger()
+    assert isinstance(source, Seekable)
+    times = []
+    with pytest.raises(SourceError, match="corrupt at"):
+        for frame in source.frames(ledger):
+            times.append(frame.time.media_ns)
+            if frame.time.media_ns == 85 * 40_000_000:
+                source.seek(Place(frame=97))
+    assert times[-3:] == [number * 40_000_000 for number in (97, 98, 99)]
 
 
 def test_a_copy_that_was_cut_off_without_its_index(tmp_path: Path) -> None:
