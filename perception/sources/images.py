@@ -51,7 +51,7 @@ class ImageFiles:
         """The readable images in order; ``number`` counts the others too."""
         number = index = 0
         pace = pacer(self._pace, self._rate, self.fps, self._closed.wait)
-        bad: list[Path] = []
+        bad: dict[Path, None] = {}  # each once, however often it is sought
         while True:
             place = self._jump.take()
             if place is not None:
@@ -67,14 +67,14 @@ class ImageFiles:
             image = read_image(path)
             if image is None:
                 ledger.drop(number, "decode_error")
-                bad.append(path)
+                bad[path] = None
             else:
                 yield Frame(self._stream, number, time, image)
             number, index = number + 1, index + 1
         if bad:
             raise SourceError(
                 f"{len(bad)} of {len(self._paths)} images of {self.uri!r} could not be read, the first is"
-                f" {str(bad[0])!r}. Replace or remove what is damaged."
+                f" {str(next(iter(bad)))!r}. Replace or remove what is damaged."
             )
 
     def check(self, place: Place) -> None:

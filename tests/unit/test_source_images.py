@@ -14,6 +14,7 @@ from perception.errors import SourceError
 from perception.ledger import Ledger
 from perception.sources import Source, open_source
 from perception.sources.images import natural_order, read_image
+from perception.sources.jump import Place, Seekable
 from perception.types import Frame
 
 EXIF_ROTATED = bytes.fromhex("ffe1002245786966000049492a00080000000100120103000100000006000000000000000000")
@@ -84,6 +85,20 @@ def test_bad_images_are_skipped_counted_and_named(tmp_path: Path) -> None:
     assert [frame.number for frame in frames] == [0, 2, 3]
     entry = ledger.entry()
     assert (entry.captured, entry.published, entry.dropped) == (6, 3, {"decode_error": 3})
+
+
+def test_a_damaged_image_that_is_met_again_counts_once(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(b"nothing")
+    write(tmp_path / "2.png", 2)
+    source = open_source(str(tmp_path))
+    assert isinstance(source, Seekable)
+    frames = source.frames(Ledger())
+    for _ in range(3):
+        next(frames)
+        source.seek(Place(frame=0))
+    next(frames)
+    with pytest.raises(SourceError, match="1 of 2 images"):
+        next(frames)
 
 
 def test_a_jpeg_that_was_cut_off_is_bad(tmp_path: Path) -> None:
