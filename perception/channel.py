@@ -150,6 +150,8 @@ class Channel:
         scene = scene.lap("wait_publish")
         self._source_size = scene.frame.size
         wanted = self.wanted
+        if scene.enhanced is None and "image" in self._spec.outputs:
+            wanted -= {"image"}  # nobody wanted it when its network could have run: the frame itself is another picture
         contents = [content_of(kind, scene, self._transport) for kind in FRAME_KINDS if kind in wanted]
         latency = scene.latency.lap("encode")
         common = frame_fields(scene, self._model, self._classes, self._ledger.entry())

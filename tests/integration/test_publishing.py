@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,22 @@ def test_a_model_without_confidence_is_told_once_the_next_frame_shows_it():
         publish(publisher, ledger, range(3), confidence=False)
         scenes = subscriber.scenes()
         assert [next(scenes).missing for _ in range(3)] == [{"confidence"}] * 3
+
+
+def test_a_model_that_enhances_sends_no_frame_in_place_of_its_picture():
+    """Where nobody wanted anything of a frame its network rested, and who comes then gets the next picture."""
+    ledger = Ledger()
+    spec = replace(SPEC, outputs=("labels", "confidence", "image"))
+    with (
+        make_publisher(ledger=ledger, spec=spec) as publisher,
+        Subscriber(publisher.endpoint, kinds=["image"], timeout=PATIENCE) as subscriber,
+    ):
+        assert publisher.wait_for_subscribers(1, PATIENCE)
+        for number, enhanced in enumerate((None, np.full((32, 64, 3), 9, np.uint8))):
+            ledger.capture(number)
+            publisher.publish(replace(make_scene(number), enhanced=enhanced))
+        scene = next(subscriber.scenes())
+        assert (scene.number, scene.header.seq, scene.size("image")) == (1, 0, (64, 32))
 
 
 def test_places_in_the_source(endpoint):
