@@ -111,11 +111,33 @@ class Tab:
     def __init__(self, *, stuck: bool) -> None:
         self.stuck = stuck
         self.told: list[dict[str, Any]] = []
+        self.end = ""
 
     async def send_str(self, text: str) -> None:
         if self.stuck:
             await asyncio.Event().wait()
         self.told.append(json.loads(text))
+
+    async def close(self, code: int) -> None:
+        if self.stuck:
+            await asyncio.Event().wait()
+        self.end = f"closed with {code}"
+
+    def abort(self) -> None:
+        self.end = "cut off"
+
+
+def test_a_page_that_takes_nothing_in_is_cut_off_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "ENDING_S", 0.1)
+    tabs = [Tab(stuck=True), Tab(stuck=False)]
+
+    async def end(pages: server.PageServer) -> None:
+        pages._pages |= {server._Page(cast(Any, tab), cast(Any, tab)) for tab in tabs}
+        await pages._close_pages()
+
+    with closing(Hub(f"ipc://{tmp_path}/node", None)) as hub:
+        asyncio.run(asyncio.wait_for(end(server.PageServer(hub)), 20))
+    assert [tab.end for tab in tabs] == ["cut off", "closed with 1001"]
 
 
 def test_a_page_that_takes_nothing_in_keeps_no_other_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +145,7 @@ def test_a_page_that_takes_nothing_in_keeps_no_other_waiting(tmp_path: Path, mon
     tabs = [Tab(stuck=True), Tab(stuck=False), Tab(stuck=True)]
 
     async def tell(pages: server.PageServer) -> None:
-        pages._pages |= {server._Page(cast(Any, tab)) for tab in tabs}
+        pages._pages |= {server._Page(cast(Any, tab), None) for tab in tabs}
         telling = asyncio.create_task(pages._tell())
         while len(tabs[1].told) < 3:
             await asyncio.sleep(0.01)

@@ -46,6 +46,7 @@ class _Page:
     """One open page: what it shows, and the streams of which it has drawn everything that was sent."""
 
     socket: web.WebSocketResponse
+    transport: asyncio.Transport | None  # below the socket
     kinds: frozenset[str] = frozenset(KINDS[:3])
     ready: set[str] = field(default_factory=set)
     sent: dict[str, tuple[bytes, int]] = field(default_factory=dict)  # session and frame by stream
@@ -107,11 +108,18 @@ class PageServer:
                 with suppress(asyncio.CancelledError):
                     await telling
         finally:
-            for page in list(self._pages):
-                await page.socket.close(code=1001)
+            await self._close_pages()
             await runner.cleanup()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
+
+    async def _close_pages(self) -> None:
+        """Say goodbye to every page; one that does not take that in is cut off."""
+        closing = {asyncio.create_task(page.socket.close(code=1001)): page for page in self._pages}
+        stuck = (await asyncio.wait(closing, timeout=ENDING_S))[1] if closing else set()
+        for task in stuck:
+            if (transport := closing[task].transport) is not None:
+                transport.abort()
 
     async def _pump(self, executor: ThreadPoolExecutor, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
@@ -150,7 +158,7 @@ class PageServer:
     async def _feed(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(heartbeat=20, max_msg_size=LARGEST_REQUEST)
         await socket.prepare(request)
-        page = _Page(socket)
+        page = _Page(socket, request.transport)
         self._pages.add(page)
         try:
             async for message in socket:
