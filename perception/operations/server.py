@@ -6,8 +6,9 @@ import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,6 +18,7 @@ from perception.operations.exposition import CONTENT_TYPE, exposition
 
 AT_ONCE = 8  # connections; who comes when so many are open is turned away
 PATIENCE_S = 5.0  # with a client that says nothing
+LONGEST_S = 10.0  # a connection may last: one that says a byte now and then must not take the place of others for ever
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^:/\[\]\s]+)):(\d{1,5})")
 
 
@@ -57,10 +59,12 @@ class _Server(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.board = board
         self._free = threading.BoundedSemaphore(AT_ONCE)
+        self._since_s: dict[socket.socket, float] = {}  # of every connection that is served
         super().__init__(("" if host == "*" else host, port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._free.acquire(blocking=False):
+            self._since_s[request] = time.monotonic()
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -69,7 +73,16 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self._since_s.pop(request, None)
             self._free.release()
+
+    def service_actions(self) -> None:
+        """Cut off who takes too long. The server calls this twice a second."""
+        now = time.monotonic()
+        for request, since_s in list(self._since_s.items()):
+            if now - since_s > LONGEST_S:
+                with suppress(OSError):  # it has just ended
+                    request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that breaks off is no news; http.server would print a traceback."""

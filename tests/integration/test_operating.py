@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -141,6 +141,24 @@ def test_the_port_of_the_metrics_survives_what_comes() -> None:
                 return False
 
         eventually(served, "it does not serve any more")
+
+
+def test_who_says_a_byte_now_and_then_does_not_keep_the_port_of_the_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perception.operations.server.LONGEST_S", 1.0)
+    with serve("127.0.0.1:0", Board()) as address, ExitStack() as parts:
+        at = ("127.0.0.1", int(address.rpartition(":")[2]))
+        slow = [parts.enter_context(socket.create_connection(at)) for _ in range(AT_ONCE)]
+
+        def served() -> bool:
+            for connection in slow:
+                with suppress(OSError):
+                    connection.sendall(b"G")
+            try:
+                return get(address, "/metrics")[0] == 200
+            except (OSError, http.client.HTTPException):
+                return False
+
+        eventually(served, "they keep the port to themselves")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:99999", "a b:1", "::1:9090"])
