@@ -110,17 +110,18 @@ class Wander:
         self._step = step
         self._amplitude = amplitude
         self._points: dict[int, float] = {}
+        self._fours: dict[int, tuple[float, float, float, float]] = {}
 
     def value(self, where: float) -> float:
         """Its value at one place."""
         cell, t = self._cell(where)
-        p0, p1, p2, p3 = (self._point(cell + k) for k in (-1, 0, 1, 2))
+        p0, p1, p2, p3 = self._four(cell)
         return self._amplitude / 6.0 * _value(p0, p1, p2, p3, t)
 
     def slope(self, where: float) -> float:
         """Its derivative at one place."""
         cell, t = self._cell(where)
-        p0, p1, p2, p3 = (self._point(cell + k) for k in (-1, 0, 1, 2))
+        p0, p1, p2, p3 = self._four(cell)
         u = 1.0 - t
         bend = (p1 - p0) * u * u + (p2 - p1) * (1.0 + 2.0 * t * u) + (p3 - p2) * t * t
         return bend * (self._amplitude / (2.0 * self._step))
@@ -140,6 +141,17 @@ class Wander:
         place = where / self._step
         cell = math.floor(place)
         return cell, place - cell
+
+    def _four(self, cell: int) -> tuple[float, float, float, float]:
+        """The control points that decide the values of one cell."""
+        if cell not in self._fours:
+            self._fours[cell] = (
+                self._point(cell - 1),
+                self._point(cell),
+                self._point(cell + 1),
+                self._point(cell + 2),
+            )
+        return self._fours[cell]
 
     def _point(self, cell: int) -> float:
         if cell not in self._points:

@@ -44,10 +44,10 @@ def _speckle(kind: str) -> npt.NDArray[np.uint8]:
 
 def masonry(width: int, height: int, color: Color, kind: str, at: tuple[int, int]) -> Image:
     """A wall of this colour; ``kind`` is plaster or brick, ``at`` shifts the pattern."""
-    tile = np.roll(_speckle(kind), at, axis=(0, 1))
-    rows, columns = -(-height // 512), -(-width // 512)
-    pattern = np.tile(tile, (rows, columns))[:height, :width].astype(np.float64)[..., None] / 128.0
-    return np.ascontiguousarray(np.minimum(pattern * np.array(color), 255.0).astype(np.uint8))
+    rows, columns = ((start + np.arange(size)) % 512 for start, size in zip((-at[0], -at[1]), (height, width)))
+    pattern = _speckle(kind).take(rows, axis=0).take(columns, axis=1)
+    shades = np.minimum(np.arange(256)[:, None] / 128.0 * np.array(color), 255.0).astype(np.uint8)
+    return np.asarray(cv2.LUT(cv2.merge([pattern] * 3), shades[None]), np.uint8)
 
 
 def rect(image: Image, x0: float, y0: float, x1: float, y1: float, color: Color) -> None:
