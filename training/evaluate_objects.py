@@ -79,7 +79,7 @@ def score_instances(find: Find, pairs: Sequence[Pair], *, min_area: int) -> Inst
         EngineError: the engine fails.
     """
     tally = InstanceTally(min_area)
-    for truth, labels, found in _answers(find, pairs):
+    for truth, labels, found in answers(find, pairs):
         shape = truth.labels.shape
         if found.ids is not None:
             tally.add(truth, enlarge(found.ids, shape), found.class_ids, found.scores)
@@ -92,7 +92,7 @@ def score_instances(find: Find, pairs: Sequence[Pair], *, min_area: int) -> Inst
 def score_panoptic(find: Find, pairs: Sequence[Pair]) -> PanopticScore:
     """Panoptic quality over all pairs. Errors as ``score_instances``, and a ModelError where objects overlap."""
     tally = PanopticTally()
-    for truth, labels, found in _answers(find, pairs):
+    for truth, labels, found in answers(find, pairs):
         if found.ids is None:
             raise ModelError("A panoptic score needs objects that do not overlap; this model's do.")
         shape = truth.labels.shape
@@ -117,7 +117,7 @@ def whole_masks(instances: Instances, shape: tuple[int, ...]) -> Iterator[npt.ND
         yield mask
 
 
-def _answers(find: Find, pairs: Sequence[Pair]) -> Iterator[tuple[InstanceTruth, LabelMap, Instances]]:
+def answers(find: Find, pairs: Sequence[Pair]) -> Iterator[tuple[InstanceTruth, LabelMap, Instances]]:
     """Truth, labels and objects of each pair. The images are read ahead, in the thread that feeds the network."""
     truths: deque[InstanceTruth] = deque()
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from perception.classes import CITYSCAPES
 from perception.geometry import fit_size
 from perception.stages.boundaries import group_by_boundaries
+from perception.stages.calibration import calibrated
 from perception.stages.centres import CentreSettings, group_by_centres
 from perception.stages.prepare import prepare
 from perception.stages.votes import Grouped
@@ -35,7 +36,7 @@ class Found:
     labels: LabelMap  # (h, w) u8 train ids
     ids: npt.NDArray[np.int32]  # (h, w) 0 = none, else 1..N
     class_ids: npt.NDArray[np.uint8]  # (N,)
-    scores: npt.NDArray[np.float64]  # (N,) mean confidence over the object times the score of its centre
+    scores: npt.NDArray[np.float32]  # (N,) as the node has them
     maps: Mapping[str, Floats]  # the head's outputs, (h', w', C) each
 
 
@@ -71,7 +72,7 @@ def keras_finder(model: keras.Model, pixels: int) -> Finder:
         sure = np.bincount(ids.ravel(), weights=grouped.confidence.ravel(), minlength=len(kept) + 1)[1:]
         class_ids = np.zeros(len(kept) + 1, np.uint8)
         class_ids[ids] = grouped.labels
-        scores = sure / np.maximum(area, 1) / 255 * grouped.id_scores[kept - 1]
+        scores = calibrated(sure / np.maximum(area, 1) / 255 * grouped.id_scores[kept - 1], area)
         return Found(grouped.labels, ids.astype(np.int32), class_ids[1:], scores, maps)
 
     return find

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from perception.classes import ClassTable
 from perception.pipeline import Stage
+from perception.stages.calibration import calibrated
 from perception.stages.pasting import pasted
 from perception.types import VOID, ConfidenceMap, Instances, LabelMap, Scene, Segmentation, Size
 
@@ -44,10 +45,10 @@ def separate(segmentation: Segmentation, classes: ClassTable, *, min_area: int =
     What it left over, pixels of a thing class without an id, and everything where the model gives no ids, becomes
     connected components: pixels of one class that touch, corners included.
 
-    An object's score is the mean confidence of its pixels (1 without a confidence map) times the score that the
-    model gave the id; for a component beside ids that is ``UNCLAIMED_SCORE``, as no centre came above it. Objects
-    are sorted by score and numbered from 1. What is smaller than ``min_area`` pixels at REFERENCE_SIZE is no
-    object; its pixels keep their class.
+    An object's score is the mean confidence of its pixels (1 without a confidence map). Where the model gives ids, that
+    times the score it gave the id is ``calibrated``; for a component beside ids the former is ``UNCLAIMED_SCORE``, as
+    no centre came above it. Objects are sorted by score and numbered from 1. What is smaller than ``min_area`` pixels
+    at REFERENCE_SIZE is no object; its pixels keep their class.
     """
     labels, confidence = segmentation.labels, segmentation.confidence
     smallest = max(1.0, min_area * labels.size / (REFERENCE_SIZE[0] * REFERENCE_SIZE[1]))
@@ -59,6 +60,8 @@ def separate(segmentation: Segmentation, classes: ClassTable, *, min_area: int =
     runs = _runs(components)
     areas = np.bincount(runs.component, weights=runs.x1 - runs.x0, minlength=count).astype(np.int32)
     scores = _scores(runs, areas, None if confidence is None else confidence[part]) * found.scores
+    if segmentation.ids is not None:
+        scores = calibrated(scores, areas)
     boxes = _boxes(runs, count)
     corner = np.array([part[1].start, part[0].start] * 2, np.int32)
 

@@ -51,7 +51,7 @@ def test_a_subscriber_gets_the_objects_of_the_model(tmp_path: Path, monkeypatch:
         assert objects is not None
         assert labels is not None
         assert objects.class_ids.tolist() == [CAR, CAR, PERSON]
-        assert objects.scores.tolist() == pytest.approx([0.8, 0.4, 0.08])
+        assert objects.scores == pytest.approx(calibrated(np.array([0.8, 0.4, 0.08]), objects.areas))
         assert objects.boxes.tolist() == [[30, 10, 50, 30], [10, 10, 30, 30], [60, 35, 66, 45]]
         for row, class_id in zip(objects.ids, objects.class_ids):
             assert (labels[scene.mask(int(row))] == class_id).all()

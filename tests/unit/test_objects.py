@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from perception.classes import CITYSCAPES
+from perception.stages.calibration import calibrated
 from perception.stages.objects import MAX_OBJECTS, UNCLAIMED_SCORE, objects, separate
 from perception.types import CaptureTime, Frame, Instances, Latency, Scene, Segmentation
 
@@ -146,7 +147,8 @@ def test_cars_that_touch_are_two_where_the_model_says_so() -> None:
     confidence = np.full((6, 10), 204, np.uint8)
     instances = with_ids(labels, ids, [0.5, 0.0, 1.0], confidence)
     assert instances.boxes.tolist() == [[1, 2, 5, 5], [5, 2, 9, 5]]
-    assert instances.scores.tolist() == pytest.approx([0.8, 0.4])  # mean confidence times the centre's score
+    raw = np.array([0.8, 0.4])  # mean confidence times the centre's score
+    assert instances.scores == pytest.approx(calibrated(raw, np.array([12, 12])))
     assert instances.class_ids.tolist() == [CAR, CAR]
     assert len(found_in(labels)) == 1
 
@@ -166,11 +168,9 @@ def test_what_no_centre_claims_becomes_components_of_a_low_score() -> None:
     ids = np.zeros((6, 12), np.int32)
     ids[1:3, 1:3] = 2
     instances = with_ids(labels, ids, [0.0, 0.9])
-    assert sorted(zip(instances.class_ids.tolist(), instances.scores.tolist())) == [
-        (PERSON, pytest.approx(UNCLAIMED_SCORE)),
-        (CAR, pytest.approx(UNCLAIMED_SCORE)),
-        (CAR, pytest.approx(0.9)),
-    ]
+    expected = calibrated(np.array([UNCLAIMED_SCORE, UNCLAIMED_SCORE, 0.9]), np.array([6, 4, 4])).tolist()
+    found = sorted(zip(instances.class_ids.tolist(), instances.scores.tolist()))
+    assert found == [(c, pytest.approx(score)) for c, score in zip((PERSON, CAR, CAR), expected)]
 
 
 def test_labels_changed_after_the_model_leave_the_object() -> None:
@@ -201,7 +201,7 @@ def test_whatever_the_ids_every_thing_pixel_is_in_one_object_of_its_class(labels
         assert (labels[mask] == instances.class_ids[index]).all()
         assert instances.areas[index] == mask.sum() > 0
         assert instances.boxes[index].tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
-        if instances.scores[index] != np.float32(UNCLAIMED_SCORE):
+        if instances.scores[index] > 1.01 * calibrated(np.array([UNCLAIMED_SCORE]), instances.areas[[index]])[0]:
             assert len(set(ids[mask])) == 1
     assert (np.diff(instances.scores) <= 0).all()
 
@@ -214,7 +214,8 @@ def test_65535_ids_and_more() -> None:
     instances = with_ids(labels, ids, np.linspace(0, 1, 90_000).tolist())
     assert len(instances) == MAX_OBJECTS
     assert instances.truncated == 90_000 - MAX_OBJECTS
-    assert instances.scores.min() >= 0.27  # the lowest are those left out
+    best_left_out = calibrated(np.array([0.27]), np.array([1]))[0]
+    assert instances.scores.min() >= best_left_out  # the lowest are those left out
 
 
 def scene_of(labels: Labels | None) -> Scene:
