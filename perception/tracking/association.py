@@ -82,7 +82,7 @@ class LastMasks:
         met = np.bincount(cells.ravel(), minlength=(len(tracks) + 1) * width).reshape(-1, width)
         shared = met[1:, 1:]
         total = met[1:].sum(axis=1)[:, None] + met[:, 1:].sum(axis=0) - shared
-        return np.divide(shared, total, out=table, where=total > 0)
+        return np.asarray(np.divide(shared, total, out=table, where=total > 0), np.float64)
 
 
 def _thinned(ids: IdMap) -> IdMap:
