@@ -14,6 +14,7 @@ from perception.client import ReceivedScene, Subscriber
 from perception.config import NodeConfig
 from perception.engines.recorded import RecordedEngine
 from perception.run import run
+from perception.stages.calibration import calibrated
 
 PERSON, CAR = 11, 13
 
