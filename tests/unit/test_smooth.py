@@ -90,6 +90,22 @@ def test_an_edge_moves_with_the_picture() -> None:
         assert (out != truth).mean() < 0.01
 
 
+@pytest.mark.parametrize(("right", "down"), [(6, 0), (0, 6), (-6, 6)])
+def test_what_the_past_knows_goes_where_the_picture_goes(right: int, down: int) -> None:
+    """The view shifts by six pixels of the picture, three of the map, a frame; in the last the network sees no car."""
+    wide = np.tile(textured(), (2, 2, 1))
+    scenes = []
+    for number in range(6):
+        top, left = 60 - down * number, 60 - right * number
+        image = np.ascontiguousarray(wide[top : top + 96, left : left + 128])
+        labels = flat()
+        y, x = 16 + down * number // 2, 24 + right * number // 2
+        labels[y : y + 16, x : x + 16] = CAR
+        scenes.append(scene(number, labels if number < 5 else flat(), 200 if number < 5 else 60, image))
+    found = labels_after(scenes)[-1] == CAR
+    assert (found & (labels == CAR)).sum() > 0.85 * (found | (labels == CAR)).sum()
+
+
 def later(one: Scene, nanoseconds: int) -> Scene:
     moved = replace(one.frame.time, captured_mono_ns=one.frame.time.captured_mono_ns + nanoseconds)
     return replace(one, frame=replace(one.frame, time=moved))
