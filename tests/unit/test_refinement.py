@@ -59,7 +59,7 @@ def random_answer(seed: int, height: int, width: int, classes: int) -> tuple[Seg
 def by_definition(
     found: Segmentation, image: npt.NDArray[np.uint8], settings: CrfSettings
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """Labels and their probability from loops over pixels and keys, in f64; sides in multiples of the tile."""
+    """Labels and their probability from loops over pixels and keys, in f64."""
     assert found.probabilities is not None
     unary = np.log(np.maximum(found.probabilities.astype(np.float64), 1e-4))
     height, width = found.labels.shape
@@ -99,9 +99,10 @@ def test_labels_go_to_the_edge_of_the_picture() -> None:
     assert out.confidence[:, 24:30].min() > 130, "the neighbours' word makes it surer"
 
 
-def test_it_is_mean_field_as_defined() -> None:
+@pytest.mark.parametrize(("height", "width"), [(24, 32), (21, 30), (17, 31)])
+def test_it_is_mean_field_as_defined(height: int, width: int) -> None:
     settings = CrfSettings(spread=6, colour=40, weight=3, rounds=3, tile=8)
-    found, image = random_answer(5, 24, 32, 4)
+    found, image = random_answer(5, height, width, 4)
     labels, probability = by_definition(found, image, settings)
     out = refine(found, image, settings, classes=4)
     np.testing.assert_array_equal(out.labels, labels)
