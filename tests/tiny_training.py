@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tiny_data import write_touching_cars
+
 
 def tiny_net(_name: str = "light", *, auxiliary: bool = False, **_sizes: Any) -> Any:
     """In the place of ``build_network``: u8 frames to logits at half size, and to a second output."""
@@ -25,6 +27,18 @@ def tiny_net(_name: str = "light", *, auxiliary: bool = False, **_sizes: Any) ->
     logits = keras.layers.Conv2D(19, 1, dtype="float32", name="logits")(x)
     second = keras.layers.Conv2D(19, 1, dtype="float32", name="auxiliary")(x) if auxiliary else None
     return keras.Model(frame, [logits, second] if auxiliary else logits)
+
+
+def write_trunk(folder: Path) -> Path:
+    """``kitti/`` with two cars that touch in every frame, and ``trunk.keras``, a light U-Net without training."""
+    import keras
+
+    from training.models.network import build_network
+
+    write_touching_cars(folder / "kitti")
+    keras.utils.set_random_seed(1)
+    build_network("light", width="small").save(folder / "trunk.keras")
+    return folder
 
 
 def hang_at(number: int) -> None:

@@ -34,11 +34,9 @@ from training.mask_rcnn.network import MaskRCNN
 from training.models.network import build_network, load_encoder
 from training.models.saved import load_model
 from training.models.start import start_from
-from training.optimizer import build_optimizer
-from training.progress import Progress
-from training.provenance import note_of_start
+from training.optimizer import optimizer_of
 from training.run_folder import RunFolder
-from training.saver import Saver, Scorer
+from training.saver import Scorer
 from training.settings import FitConfig
 from training.steps import precision, train
 from training.tensorboard import TensorBoardLog
@@ -72,42 +70,27 @@ def fit(
     """
     folder = RunFolder(config.out, config.to_json() | {"data": mixture.to_json()})
     first_epoch = folder.first_epoch(resume=resume)
-    line = StatusLine(sys.stdout)
     with on_devices(config.devices):
         keras.utils.set_random_seed(config.seed)
         with precision(config.precision):
-            tell = line.note if first_epoch == 0 else lambda _text: None
-            model = _build(config, mixture, tell) if config.head == "none" else build_trainee(config, tell)
+            model = _build(config, mixture) if config.head == "none" else build_trainee(config)
+            if first_epoch == 0:  # else a checkpoint holds all weights, and those of the start may be gone
+                _start(model, config, StatusLine(sys.stdout).note)
         with precision("float32"):  # what is scored and exported; bf16 is for the training steps alone
             averaged = _untrained(config)
         log = TensorBoardLog(config.out / "tensorboard", first_epoch) if config.tensorboard else None
-        folder.claim(first_epoch, note_of_start(first_epoch))
-        if first_epoch:
-            folder.load_checkpoint(model)
-        progress = Progress(
-            line,
-            epochs=config.epochs,
-            steps=config.steps,
-            first_epoch=first_epoch,
-            in_place=sys.stdout.isatty(),
-        )
-        saver = Saver(
-            folder,
+        sampler = _sampler(config, mixture)
+        return train(
+            model,
             averaged,
-            progress,
-            epochs=config.epochs,
-            every=config.evaluate_every,
+            Loader(sampler, config.steps, workers=config.workers, first_epoch=first_epoch),
+            folder,
+            config,
+            first_epoch=first_epoch,
             score=score,
             illustrate=(album or Album(config.out, [])).draw,
             log=log,
         )
-        sampler = _sampler(config, mixture)
-        try:
-            with Loader(sampler, config.steps, workers=config.workers, first_epoch=first_epoch) as loader:
-                train(model, loader, [progress, saver], first_epoch, config.epochs)
-        finally:
-            line.clear()
-        return saver.finish()
 
 
 def _untrained(config: FitConfig) -> keras.Model:
@@ -124,7 +107,15 @@ def _sampler(config: FitConfig, mixture: Mixture) -> Drawing:
     return Sampler(mixture, config.crop, config.batch, config.seed, border)
 
 
-def _build(config: FitConfig, mixture: Mixture, tell: Callable[[str], None]) -> keras.Model:
+def _start(model: keras.Model, config: FitConfig, tell: Callable[[str], None]) -> None:
+    """Give a model the weights that its run starts from, and say so. Raises ModelError."""
+    if config.initial_weights is not None:
+        tell(str(start_from(model.trunk if isinstance(model, MaskRCNN) else model, config.initial_weights)))
+    elif config.encoder_weights is not None:
+        load_encoder(model, config.network, config.encoder_weights, encoder=config.encoder)
+
+
+def _build(config: FitConfig, mixture: Mixture) -> keras.Model:
     share = loss_share()
     model = build_network(config.network, width=config.width, encoder=config.encoder, auxiliary=True)
     if config.teacher is not None:
@@ -132,10 +123,6 @@ def _build(config: FitConfig, mixture: Mixture, tell: Callable[[str], None]) -> 
         teacher = load_model(config.teacher)
         student.learn_from(teacher, weight=config.teacher_weight * share, temperature=config.temperature)
         model = student
-    if config.initial_weights is not None:
-        tell(str(start_from(model, config.initial_weights)))
-    elif config.encoder_weights is not None:
-        load_encoder(model, config.network, config.encoder_weights, encoder=config.encoder)
     counts = count_classes(pair for part in mixture.parts for pair in part)
     weights = class_weights(counts, config.weighting, config.weight_power)
     # The auxiliary head, which is dropped at export, does without the costly term, or learns by cross-entropy.
@@ -149,13 +136,7 @@ def _build(config: FitConfig, mixture: Mixture, tell: Callable[[str], None]) -> 
         )
         for lovasz in (config.lovasz, 0.0)
     )
-    optimizer = build_optimizer(
-        rate=config.rate,
-        encoder_rate=config.encoder_rate,
-        steps=config.epochs * config.steps,
-        ema=config.ema,
-        decay=config.decay,
-    )
+    optimizer = optimizer_of(config)
     model.compile(optimizer, [loss, auxiliary_loss], loss_weights=[share, AUXILIARY_WEIGHT * share])
     optimizer.build(model.trainable_variables)
     return model

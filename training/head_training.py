@@ -18,8 +18,7 @@ from training.mask_rcnn.targets import DetectionTargets
 from training.mask_rcnn.trainee import build_detector_trainee
 from training.models.instance_decoder import PREFIX
 from training.models.network import build_network
-from training.models.start import start_from
-from training.optimizer import build_optimizer
+from training.optimizer import optimizer_of
 from training.settings import FitConfig
 
 Tensor = Any
@@ -42,33 +41,21 @@ class Trainee(keras.Model):  # type: ignore[misc]  # keras is untyped
         return self._head_loss(y[0], y_pred[1:])
 
 
-def build_trainee(config: FitConfig, tell: Callable[[str], None]) -> keras.Model:
-    """The network with its head, compiled: the trunk of ``initial_weights``, which learns nothing, and a new head.
+def build_trainee(config: FitConfig) -> keras.Model:
+    """The network with its head, compiled: the trunk, which learns nothing and wants weights, and a new head.
 
-    Frozen, a batch normalisation uses the statistics it has. A head that the model in ``initial_weights`` has too is
-    taken over.
-
-    Raises:
-        ModelError: the model to start from is missing or does not fit.
+    Frozen, a batch normalisation uses the statistics it has.
     """
     share = loss_share()
     if config.head == "mask-rcnn":
-        return build_detector_trainee(config, tell)
+        return build_detector_trainee(config)
     network = build_network(config.network, width=config.width, encoder=config.encoder, head=config.head_or_none)
     model = Trainee(network.inputs, network.outputs)
-    assert config.initial_weights is not None  # the settings see to it
-    tell(str(start_from(model, config.initial_weights)))
     for layer in model.layers:
         layer.trainable = layer.name.startswith(PREFIX) or layer.name in _OUTPUTS
     loss: HeadLoss = CentreLoss() if config.head == "centre" else BoundaryLoss()
     model.learn_by(lambda targets, answers: share * loss(targets, answers))
-    optimizer = build_optimizer(
-        rate=config.rate,
-        encoder_rate=config.encoder_rate,
-        steps=config.epochs * config.steps,
-        ema=config.ema,
-        decay=config.decay,
-    )
+    optimizer = optimizer_of(config)
     model.compile(optimizer)
     optimizer.build(model.trainable_variables)
     return model

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from training.settings import FitConfig
+
 Tensor = Any
 
 
@@ -49,6 +51,17 @@ class LayerwiseAdamW(keras.optimizers.AdamW):  # type: ignore[misc]  # keras is 
     def get_config(self) -> dict[str, Any]:
         """What is needed to build this optimizer again."""
         return {**super().get_config(), "encoder_rate": self.encoder_rate}
+
+
+def optimizer_of(config: FitConfig) -> LayerwiseAdamW:
+    """The optimizer that the settings of a run ask for; its schedule ends with the run."""
+    return build_optimizer(
+        rate=config.rate,
+        encoder_rate=config.encoder_rate,
+        steps=config.epochs * config.steps,
+        ema=config.ema,
+        decay=config.decay,
+    )
 
 
 def build_optimizer(*, rate: float, encoder_rate: float, steps: int, ema: float, decay: float = 0.05) -> LayerwiseAdamW:

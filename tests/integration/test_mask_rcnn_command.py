@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_data import write_touching_cars
+from tiny_training import write_trunk
 
 from perception.errors import ConfigError
 from training.cli import main
 
-keras = pytest.importorskip("keras", reason="training needs Keras and a backend")
+pytest.importorskip("keras", reason="training needs Keras and a backend")
 pytest.importorskip("onnx", reason="export needs ONNX")
 
 # Keras writes its files with an older idiom of numpy's.
@@ -21,14 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``kitti/`` with two cars that touch in every frame, and ``trunk.keras``, a light U-Net without training."""
-    from training.models.network import build_network
-
-    folder = tmp_path_factory.mktemp("detector")
-    write_touching_cars(folder / "kitti")
-    keras.utils.set_random_seed(1)
-    build_network("light", width="small").save(folder / "trunk.keras")
-    return folder
+    return write_trunk(tmp_path_factory.mktemp("detector"))
 
 
 def fit(folder: Path, out: str, *more: str) -> int:
@@ -55,10 +49,12 @@ def test_a_run_is_resumed_exported_and_scored(
 
     end_epoch = Saver.on_epoch_end
     monkeypatch.setattr(Saver, "on_epoch_end", stop)
-    fit(folder, "stopped")
+    start = shutil.copyfile(folder / "trunk.keras", folder / "start.keras")
+    fit(folder, "stopped", "--initial-weights", str(start))
+    start.unlink()  # only a beginning needs it
     assert not (folder / "stopped" / "model.keras").exists()
     monkeypatch.undo()
-    assert fit(folder, "stopped", "--resume") == 0
+    assert fit(folder, "stopped", "--initial-weights", str(start), "--resume") == 0
     whole, resumed = (load_detector(folder / name / "model.keras") for name in ("whole", "stopped"))
     for one, other in zip(whole.variables, resumed.variables):
         np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)

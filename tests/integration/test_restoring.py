@@ -19,8 +19,8 @@ from perception.engines.contract import read_spec  # noqa: E402
 from perception.engines.enhancement import read_enhancement  # noqa: E402
 from perception.engines.open import open_engine  # noqa: E402
 from training.cli import main  # noqa: E402
-from training.restoration import fit as fit_module  # noqa: E402
 from training.restoration.restorer import load_restorer  # noqa: E402
+from training.saver import Saver  # noqa: E402
 
 # Keras writes its files with an older idiom of numpy's.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -73,21 +73,28 @@ def test_a_run_leaves_a_model_its_enhancement_pictures_and_a_report(
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from training.models.restoration import build_restorer
+
+    start = tmp_path / "start.keras"
+    build_restorer("conv", latent=4).save(start)
+
     def arguments(name: str) -> list[str]:
         given = ("--data", data, "--degrade", "lowlight", "--evaluate-every", "1", "--out", str(tmp_path / name))
+        given += ("--initial-weights", str(start))
         return ["restore", *SHORT, *given]
 
     assert main(arguments("whole")) == 0
-    finish = fit_module.Saver.on_epoch_end
+    finish = Saver.on_epoch_end
 
     def stop_after_one(saver: Any, epoch: int, logs: Any = None) -> None:
         finish(saver, epoch, logs)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit_module.Saver, "on_epoch_end", stop_after_one)
+        patch.setattr(Saver, "on_epoch_end", stop_after_one)
         assert main(arguments("stopped")) == 130
     assert not (tmp_path / "stopped" / "model.keras").exists()
+    start.unlink()  # only a beginning needs it
     assert main([*arguments("stopped"), "--resume"]) == 0
     whole, again = (load_restorer(tmp_path / name / "model.keras") for name in ("whole", "stopped"))
     for one, other in zip(whole.weights, again.weights):

@@ -79,12 +79,15 @@ def metrics_of(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.timeout(300)
 def test_a_run_that_was_interrupted_ends_with_the_weights_of_one_that_was_not(tmp_path: Path, mixture: Mixture) -> None:
-    whole = fit_module.fit(config_in(tmp_path / "whole"), mixture, no_score)
-    config = config_in(tmp_path / "cut")
+    start = tmp_path / "start.keras"
+    tiny_net().save(start)
+    whole = fit_module.fit(config_in(tmp_path / "whole", initial_weights=start), mixture, no_score)
+    config = config_in(tmp_path / "cut", initial_weights=start)
     with pytest.raises(KeyboardInterrupt):
         fit_module.fit(config, mixture, interrupted_at(2))
     assert json.loads((config.out / "checkpoint.json").read_text())["epoch"] == 1
     assert not (config.out / "model.keras").exists()
+    start.unlink()  # only a beginning needs it
     cut = fit_module.fit(replace(config, workers=2), mixture, no_score, resume=True)
     for one, other in zip(weights_of(whole), weights_of(cut)):
         np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-7)
@@ -104,7 +107,7 @@ def test_a_checkpoint_holds_weights_statistics_and_the_optimizer_with_its_averag
 ) -> None:
     folder = fit_module.RunFolder(tmp_path, {})
     config = config_in(tmp_path)
-    trained, fresh = (fit_module._build(config, mixture, print) for _ in range(2))
+    trained, fresh = (fit_module._build(config, mixture) for _ in range(2))
     random = np.random.default_rng(0)
     frames = random.integers(0, 256, (2, 64, 64, 3), np.uint8)
     labels = random.integers(0, CLASSES, (2, 32, 32)).astype(np.uint8)
@@ -232,7 +235,10 @@ def test_a_run_can_start_from_another_s_model(tmp_path: Path, mixture: Mixture) 
     start = tiny_net()
     start.save(tmp_path / "start.keras")
     config = config_in(tmp_path / "run", initial_weights=tmp_path / "start.keras")
-    model = fit_module._build(config, mixture, print)
+    model = fit_module._build(config, mixture)
+    said: list[str] = []
+    fit_module._start(model, config, said.append)
+    assert said[0].startswith(f"start from {config.initial_weights}")
     for layer in start.layers:
         for one, other in zip(layer.get_weights(), model.get_layer(layer.name).get_weights()):
             assert (one == other).all()

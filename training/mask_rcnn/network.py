@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,7 +16,6 @@ from training.mask_rcnn.settings import BOX_BINS, BOX_WEIGHTS, MASK_BINS, MASK_S
 from training.mask_rcnn.suppression import suppress
 from training.mask_rcnn.targets import TargetLayout
 from training.models.light_unet import WIDTHS, LightUNetWidths
-from training.models.start import Start, start_from
 
 Tensor = Any
 
@@ -124,10 +122,6 @@ class MaskRCNN(keras.Model):  # type: ignore[misc]  # keras is untyped
         del x, sample_weight, training
         assert self._layout is not None  # learn_on was called
         return self._share * sum(detector_loss(self, y_pred[1:], self._layout, y[0]).values())
-
-    def start_from(self, path: Path) -> Start:
-        """Copy the trunk out of a trained light U-Net. Raises ModelError where it does not fit."""
-        return start_from(self.trunk, path)
 
     def get_config(self) -> dict[str, Any]:
         """What is needed to build this model again."""

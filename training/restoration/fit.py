@@ -7,7 +7,6 @@ picture for a target.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,13 +16,10 @@ import keras
 from keras import ops
 
 from perception.errors import ModelError
-from perception.terminal import StatusLine
 from training.data.loader import Loader
 from training.data.samples import Images
 from training.models.restoration import build_restorer
 from training.optimizer import build_optimizer
-from training.progress import Progress
-from training.provenance import note_of_start
 from training.report import read_metrics
 from training.restoration.album import PictureAlbum
 from training.restoration.export import export_enhancement
@@ -33,7 +29,7 @@ from training.restoration.restorer import load_restorer
 from training.restoration.samples import Pictures, PictureSampler, task_of
 from training.restoration.settings import RestoreConfig
 from training.run_folder import RunFolder
-from training.saver import Saver, Scorer
+from training.saver import Scorer
 from training.steps import precision, train
 
 Tensor = Any
@@ -66,34 +62,24 @@ def restore(
     defaults = RestoreConfig(out=config.out).to_json()
     folder = RunFolder(config.out, config.to_json() | {"data": pictures.to_json()}, defaults)
     first_epoch = folder.first_epoch(resume=resume)
-    line = StatusLine(sys.stdout)
     keras.utils.set_random_seed(config.seed)
     with precision(config.precision):
         model = _compiled(config)
+        if first_epoch == 0 and config.initial_weights is not None:  # else a checkpoint holds all weights
+            _start_from(model, config.initial_weights)
     with precision("float32"):
         averaged = _built(config)
-    folder.claim(first_epoch, note_of_start(first_epoch))
-    if first_epoch:
-        folder.load_checkpoint(model)
-    progress = Progress(
-        line, epochs=config.epochs, steps=config.steps, first_epoch=first_epoch, in_place=sys.stdout.isatty()
-    )
-    saver = Saver(
-        folder,
+    sampler = PictureSampler(pictures, task, config.crop, config.batch, config.seed)
+    path = train(
+        model,
         averaged,
-        progress,
-        epochs=config.epochs,
-        every=config.evaluate_every,
+        PictureLoader(sampler, config.steps, workers=config.workers, first_epoch=first_epoch),
+        folder,
+        config,
+        first_epoch=first_epoch,
         score=score,
         illustrate=(album or PictureAlbum(config.out, [], task)).draw,
     )
-    sampler = PictureSampler(pictures, task, config.crop, config.batch, config.seed)
-    try:
-        with PictureLoader(sampler, config.steps, workers=config.workers, first_epoch=first_epoch) as loader:
-            train(model, loader, [progress, saver], first_epoch, config.epochs)
-    finally:
-        line.clear()
-    path = saver.finish()
     if config.network not in UNTRANSLATED:
         scores = {k: v for k, v in read_metrics(config.out)[-1].items() if k.endswith(("PSNR", "SSIM", "input"))}
         known = {"network": config.network, "degradations": sorted(set(config.degrade)), "scores": scores}
@@ -138,8 +124,6 @@ def _built(config: RestoreConfig) -> keras.Model:
 
 def _compiled(config: RestoreConfig) -> keras.Model:
     model = _built(config)
-    if config.initial_weights is not None:
-        _start_from(model, config.initial_weights)
     optimizer = build_optimizer(
         rate=config.rate, encoder_rate=1.0, steps=config.epochs * config.steps, ema=config.ema, decay=config.decay
     )
