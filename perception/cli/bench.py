@@ -62,7 +62,7 @@ def add_parser(commands: Any) -> None:
         metavar="N[,N...]",
         help="measure the network alone in batches of so many frames, at each of the sizes in --size (WxH,WxH...)",
     )
-    parser.add_argument("--seconds", metavar="S", type=float, default=3.0, help="with --batch: for each figure (3)")
+    parser.add_argument("--seconds", metavar="S", type=float, help="with --batch: for each figure (3)")
     parser.add_argument(
         "--peak", metavar="TFLOPS,GBPS", help="with --batch: peak rates of the device, where they are not known"
     )
@@ -99,8 +99,9 @@ def run(args: argparse.Namespace) -> int:
         from perception.cli.bench_networks import run_networks
 
         return run_networks(args)
-    if args.peak is not None:
-        raise ConfigError("--peak goes with --batch.")
+    for flag, value in (("--peak", args.peak), ("--seconds", args.seconds)):
+        if value is not None:
+            raise ConfigError(f"{flag} goes with --batch.")
     from perception.bench.bench import LEAST_FRAMES, Wish, bench
     from perception.bench.result import to_text, write
     from perception.bench.table import table

@@ -12,6 +12,7 @@ from perception.errors import ConfigError
 from perception.types import Size
 
 BATCHES, SIDE, SECONDS = (1, 256), (32, 8192), (0.05, 600.0)
+USUAL_S = 3.0
 
 
 def run_networks(args: argparse.Namespace) -> int:
@@ -29,8 +30,9 @@ def run_networks(args: argparse.Namespace) -> int:
     for flag, value in (("SOURCE", args.source), ("--rate", args.rate), ("--frames", args.frames)):
         if value is not None:
             raise ConfigError(f"With --batch only the network is measured: leave {flag} out.")
-    if not SECONDS[0] <= args.seconds <= SECONDS[1]:
-        raise ConfigError(f"--seconds must lie in {SECONDS[0]:g}..{SECONDS[1]:g}, got {args.seconds:g}.")
+    seconds = USUAL_S if args.seconds is None else args.seconds
+    if not SECONDS[0] <= seconds <= SECONDS[1]:
+        raise ConfigError(f"--seconds must lie in {SECONDS[0]:g}..{SECONDS[1]:g}, got {seconds:g}.")
     if args.out:
         check_folder(Path(args.out))
     wish = NetworksWish(
@@ -38,7 +40,7 @@ def run_networks(args: argparse.Namespace) -> int:
         engine=args.engine or "onnxruntime",
         sizes=[_size(text) for text in (args.size or "1024x512").split(",")],
         batches=[_batch(text) for text in args.batch.split(",")],
-        seconds=args.seconds,
+        seconds=seconds,
         peak=_peak(args.peak),
         command="roadcast bench " + " ".join(Path(word).name or word for word in sys.argv[2:]),
     )

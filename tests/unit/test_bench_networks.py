@@ -64,6 +64,7 @@ def test_both_figures_of_every_batch_are_written(
         (("--batch", "1", "--engine", "recorded"), "measures a network with"),
         (("--batch", "1", "--peak", "1"), "--peak takes"),
         (("--peak", "1,1"), "goes with --batch"),
+        (("--seconds", "9"), "goes with --batch"),
     ],
 )
 def test_what_cannot_be_measured_is_said(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
