@@ -162,6 +162,8 @@ class FitConfig:
             raise ConfigError(f"The head {self.head!r} stands on the network light; {self.network} takes none.")
         if self.head != "none" and self.initial_weights is None:
             raise ConfigError(f"The head {self.head!r} needs initial_weights: a trained model, which stays as it is.")
+        if self.head != "none" and self.teacher is not None:
+            raise ConfigError(f"The head {self.head!r} learns from objects alone: leave out the teacher.")
 
     @property
     def head_or_none(self) -> Head | None:

@@ -74,6 +74,13 @@ def test_a_run_needs_a_folder() -> None:
         load_settings({}, environment={})
 
 
+def test_a_head_takes_no_teacher(tmp_path: Path) -> None:
+    trunk = {"head": "centre", "initial_weights": str(tmp_path / "trunk.keras")}
+    assert load_settings({"out": str(tmp_path), **trunk}, environment={}).head == "centre"
+    with pytest.raises(ConfigError, match="leave out the teacher"):
+        load_settings({"out": str(tmp_path), **trunk, "teacher": str(tmp_path / "t.keras")}, environment={})
+
+
 def test_every_setting_has_a_flag() -> None:
     assert set(FLAGS) | {"tensorboard"} == set(RULES)
 
