@@ -17,12 +17,17 @@ from training.metrics.tracking import Similarity, TrackingScore, TrackingTally, 
 from training.synth import FPS
 
 SECOND_NS = 1_000_000_000
+MIN_SCORE = 0.5  # of an object that a reader of tracks would believe in
 
 
-def score_tracks(find: Find, drives: Mapping[str, Sequence[StreetFrame]], *, min_area: int) -> dict[str, TrackingScore]:
+def score_tracks(
+    find: Find, drives: Mapping[str, Sequence[StreetFrame]], *, min_area: int, min_score: float = MIN_SCORE
+) -> dict[str, TrackingScore]:
     """MOTA, IDF1 and HOTA by drive, and of ``all`` together where there are several.
 
-    A true object counts in the frames where it has ``min_area`` pixels of the image.
+    A true object counts in the frames where it has ``min_area`` pixels of the image, a predicted one where its score
+    is at least ``min_score``: a node publishes what it doubts as well, for readers to choose from, and MOTA would count
+    each as wrong.
 
     A predicted object of which more than half lies on smaller ones does not count either. Overlap is that of masks,
     and of objects of one class only.
@@ -35,7 +40,7 @@ def score_tracks(find: Find, drives: Mapping[str, Sequence[StreetFrame]], *, min
     for name, drive in drives.items():
         together.restart()
         for truth, tracks, shape, found in _answers(find, drive, name):
-            counted = _counted(_overlaps(truth, shape, found), tracks, found, min_area)
+            counted = _counted(_overlaps(truth, shape, found), tracks, found, (min_area, min_score))
             tallies[name].add(*counted)
             together.add(*counted)
     scores = {name: tally.score() for name, tally in tallies.items()}
@@ -50,18 +55,21 @@ def _overlaps(truth: InstanceTruth, shape: tuple[int, ...], found: Instances) ->
 
 
 def _counted(
-    table: Overlaps, tracks: dict[int, int], found: Instances, min_area: int
+    table: Overlaps, tracks: dict[int, int], found: Instances, least: tuple[int, float]
 ) -> tuple[Tracks, Tracks, Similarity]:
-    """What of one frame counts: tracks of true and of predicted objects, and how they overlap."""
+    """What of one frame counts: tracks of true and of predicted objects, and how they overlap.
+
+    ``least`` are the area of a true object and the score of a predicted one.
+    """
     if found.tracks is None:
         raise ModelError("The objects have no tracks.")
     objects = table.codes >= NUMBERS
-    large = objects & (table.truth_areas >= min_area)
+    large = objects & (table.truth_areas >= least[0])
     shared, union = table.shared, table.truth_areas[:, None] + table.areas - table.shared
     alike = table.codes[:, None] // NUMBERS == found.class_ids
     similarity = np.where(alike, shared / np.maximum(union, 1), 0.0)[large]
     on_small = shared[objects & ~large].sum(axis=0) > table.areas / 2
-    kept = (table.areas > 0) & ~(on_small & (similarity.max(axis=0, initial=0) < 0.5))
+    kept = (table.areas > 0) & (found.scores >= least[1]) & ~(on_small & (similarity.max(axis=0, initial=0) < 0.5))
     truth = np.array([tracks[code] for code in table.codes[large].tolist()], np.int64)
     return truth, found.tracks[kept], similarity[:, kept]
 

@@ -103,6 +103,9 @@ def test_rendered_drives_are_tracked(model: Path, capsys: pytest.CaptureFixture[
     assert result["frames"] == 2
     assert result["tracks"] > 0
     assert result["idf1"] is not None
+    sure = run(capsys, model, "--task", "tracking", "--data", "synth:3,2", "--min-area", "50", "--min-score", "1")
+    assert sure["tracks"] == result["tracks"]
+    assert sure["found_tracks"] == 0
 
 
 def test_rendered_frames_are_scored_by_distance(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,6 +122,8 @@ def test_rendered_frames_are_scored_by_distance(model: Path, capsys: pytest.Capt
         (["--task", "instances", "--size", "100x64"], "multiples of 32"),
         (["--task", "instances", "--min-area", "0"], "whole number"),
         (["--task", "tracking"], "synth:SEED,N"),
+        (["--task", "instances", "--min-score", "0.5"], "--task tracking"),
+        (["--task", "tracking", "--min-score", "2"], "from 0 to 1"),
     ],
 )
 def test_flags_that_do_not_go_together_are_one_sentence(

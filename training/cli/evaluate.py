@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from training.cli.object_scores import OBJECT_TASKS, check_object_flags, run_objects
 from training.cli.quiet import load_keras
-from training.cli.texts import read_pixels, read_size, score_name, whole
+from training.cli.texts import read_pixels, read_share, read_size, score_name, whole
 
 if TYPE_CHECKING:
     from training.data.datasets import Pair
@@ -42,6 +42,12 @@ def add_parser(commands: Any) -> None:
         type=whole(1),
         metavar="N",
         help="instances, tracking: true objects of fewer pixels of the image are ignored (default 100)",
+    )
+    parser.add_argument(
+        "--min-score",
+        type=read_share,
+        metavar="P",
+        help="tracking: found objects of a lower score do not count in their frame (default 0.5)",
     )
     parser.add_argument("--engine", default="onnxruntime", help="engine for .onnx files (default: onnxruntime)")
     parser.add_argument("--boundary", action="store_true", help="score boundaries, too")

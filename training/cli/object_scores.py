@@ -27,6 +27,8 @@ def check_object_flags(args: argparse.Namespace) -> None:
     Raises:
         ConfigError: there is one, or the model is no ONNX file.
     """
+    if args.min_score is not None and args.task != "tracking":
+        raise ConfigError("--min-score is for --task tracking: other scores rank objects, or take all of them.")
     if args.task == "labels":
         if args.min_area is not None:
             raise ConfigError("--min-area is for --task instances and tracking: classes of pixels have no objects.")
@@ -72,12 +74,13 @@ def _object_scores(args: argparse.Namespace, texts: list[str]) -> Mapping[str, S
 
 def _tracking_scores(args: argparse.Namespace, texts: list[str]) -> Mapping[str, Score]:
     from training.data.rendered import drive_of
-    from training.evaluate_tracks import score_tracks
+    from training.evaluate_tracks import MIN_SCORE, score_tracks
     from training.metrics.instances import MIN_AREA
 
     drives = {text: drive_of(text) for text in texts}
     with _finder(args) as find:
-        return score_tracks(find, drives, min_area=args.min_area or MIN_AREA)
+        score = MIN_SCORE if args.min_score is None else args.min_score
+        return score_tracks(find, drives, min_area=args.min_area or MIN_AREA, min_score=score)
 
 
 @contextmanager

@@ -38,6 +38,17 @@ def whole(least: int) -> Callable[[str], int]:
     return read
 
 
+def read_share(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    return share
+
+
 def read_fact(text: str) -> tuple[str, str]:
     """A line of a model's card, given as KEY=TEXT. Raises ConfigError."""
     key, separator, value = text.partition("=")
