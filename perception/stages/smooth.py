@@ -20,6 +20,7 @@ REFERENCE_STEP_S = 1 / 15
 LONGEST_STEP_S = 0.5  # between two frames; after a longer one nothing is carried
 FLOW_SIDE = 240  # pixels of the longer side at which motion is looked for
 LEAST_FLOW_SIDE = 32  # of the shorter one: OpenCV's DIS ends the process at wide pictures of fewer rows
+FINEST_SCALE = 2  # halvings, as in the preset: OpenCV takes fewer for a small picture, and for all that come after it
 ALIKE = 16.0  # grey levels that a point may change on its way; more is an occlusion, or wrong
 CUT = 0.6  # a smaller share of points that are found again is another scene
 UNSAID = 0.9  # confidence of a model that gives none
@@ -115,6 +116,7 @@ def _vote(flow: cv2.DISOpticalFlow, before: Memory, now: Memory, found: Segmenta
 
 def _carried(flow: cv2.DISOpticalFlow, before: Memory, now: Memory) -> tuple[LabelMap, Trust] | None:
     """The labels and the trust of the last frame where they are in this one, 0 where that is not known; None: a cut."""
+    flow.setFinestScale(FINEST_SCALE)
     back = flow.calc(now.grey, before.grey, np.zeros((*now.grey.shape, 2), np.float32))
     height, width = now.grey.shape
     x, y = back[..., 0] + _columns(height, width), back[..., 1] + _rows(height, width)

@@ -152,6 +152,24 @@ def test_void_neither_votes_nor_is_voted_away() -> None:
     assert (out[2][14:] == ROAD).mean() > 0.9
 
 
+def test_a_small_stream_changes_nothing_in_a_large_one() -> None:
+    wide = np.tile(textured(), (4, 4, 1))
+    large, both = [], []
+    for number in range(6):
+        labels = np.full((90, 160), ROAD, np.uint8)
+        if number < 5:
+            labels[20 + number : 50 + number, 40 + 2 * number : 80 + 2 * number] = CAR
+        top, left = 60 - 3 * number, 60 - 5 * number
+        image = np.ascontiguousarray(wide[top : top + 180, left : left + 320])
+        large.append(scene(number, labels, 200 if number < 5 else 60, image))
+        small = scene(number, np.full((20, 30), ROAD, np.uint8), 200)
+        both += [replace(small, frame=replace(small.frame, stream="small")), large[-1]]
+    alone, beside = labels_after(large), labels_after(both)[1::2]
+    assert (alone[-1] == CAR).any()
+    for one, other in zip(alone, beside, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("shape", [(4, 8), (16, 240), (28, 240), (240, 16), (30, 600)])
 def test_frames_smaller_or_longer_than_the_flow_takes_go_through(shape: tuple[int, int]) -> None:
     """OpenCV's flow does not refuse what is too low for its width: it ends the process."""
