@@ -1,10 +1,12 @@
 """What it costs to tell objects apart, and whether every engine gives the bytes of the reference.
 
     python benchmarks/grouping.py [--size 1024x512] [--rounds 50] [--maps 3000] [--out FILE.json]
+    python benchmarks/grouping.py --keras MODEL.keras --data KIND:DIR[:SPLIT] [--pixels 184320] [--out FILE.json]
     python benchmarks/grouping.py --model WITH.onnx --without PLAIN.onnx [--frames 300] [--out FILE.json]
 
 The first form times the grouping in the graph (one core, maps of the size that a network of --size gives, street and
-extremes) and the node's own stage after it, and sweeps random maps by seed. The second runs a node on a rendered
+extremes) and the node's own stage after it, and sweeps random maps by seed. The second compares in the same way what a
+head for centres says of real frames. The third runs a node on a rendered
 street in turns with the model that gives objects, to a subscriber of labels and objects, and the same model exported
 with --no-objects, to a subscriber of labels: the ratio of their frame rates.
 """
@@ -17,12 +19,12 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grouping_maps import PERSON, Maps, dotted, extremes, random_maps
+from grouping_maps import PERSON, Maps, dotted, extremes, random_maps, real_maps
 
 from perception.bench.clip import prepare_clip
 from perception.bench.machine import hardware, software
@@ -48,6 +50,9 @@ def main() -> None:
     parser.add_argument("--size", default="1024x512", help="of the network (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--maps", type=int, default=3000, help="random maps to compare with the reference")
+    parser.add_argument("--keras", type=Path, help="a model with a head for centres")
+    parser.add_argument("--data", action="append", default=[], metavar="KIND:DIR[:SPLIT]")
+    parser.add_argument("--pixels", type=int, default=184320, help="of the network on --data (default %(default)s)")
     parser.add_argument("--model", help="a model that gives objects")
     parser.add_argument("--without", help="the same without them")
     parser.add_argument("--engine", default="auto")
@@ -56,7 +61,13 @@ def main() -> None:
     args = parser.parse_args()
     if bool(args.model) != bool(args.without):
         raise SystemExit("--model and --without go together.")
-    if args.model:
+    if bool(args.keras) != bool(args.data):
+        raise SystemExit("--keras and --data go together.")
+    result: Mapping[str, Any]
+    if args.keras:
+        found = (maps for text in args.data for maps in real_maps(args.keras, text, args.pixels))
+        result = {"real": compared(found)}
+    elif args.model:
         result = node_ratio(args.model, args.without, args.engine, args.frames)
     else:
         width, height = map(int, args.size.split("x"))
@@ -69,8 +80,8 @@ def main() -> None:
         print(name, json.dumps(figures, indent=1))
     if args.out:
         before = json.loads(args.out.read_text()) if args.out.exists() else {}
-        found = {**before, "machine": hardware(), "software": software(), **result}
-        args.out.write_text(json.dumps(found, indent=1) + "\n")
+        document = {**before, "machine": hardware(), "software": software(), **result}
+        args.out.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def costs(cells: tuple[int, int], rounds: int) -> Mapping[str, Any]:
@@ -123,23 +134,33 @@ def _stages(maps: Maps, min_area: int) -> dict[str, Callable[[], object]]:
 
 
 def sweep(count: int) -> Mapping[str, Any]:
-    """How many random maps, by seed, each engine grouped, and how many outputs differ from the reference's bytes."""
+    """What came of random maps, by seed."""
+    each = count // len(SWEPT)
+    return compared(random_maps(seed, shape) for shape in SWEPT for seed in range(each))
+
+
+def compared(all_maps: Iterable[Maps]) -> Mapping[str, Any]:
+    """How many maps each engine grouped, how many objects they held, and how many outputs differ from the
+    reference's bytes. Engines are made anew where the shape changes."""
     line = StatusLine(sys.stderr)
     differing: dict[str, int] = {}
-    for shape in SWEPT:
-        engines = dict(_engines(random_maps(0, shape)))
-        for seed in range(count // len(SWEPT)):
-            maps = random_maps(seed, shape)
-            found = [_reference(maps, frame) for frame in range(shape[0])]
-            wanted = {name: np.stack([getattr(one, name) for one in found]) for name in NAMES}
-            for engine, run in engines.items():
-                given = run(maps)
-                wrong = sum(not np.array_equal(wanted[name], given[name]) for name in NAMES)
-                differing[engine] = differing.get(engine, 0) + wrong
-            if seed % 50 == 0:
-                line.show(f"{shape[2]}x{shape[1]} cells: seed {seed} of {count // len(SWEPT)}")
+    shape: tuple[int, ...] = ()
+    count = objects = 0
+    for maps in all_maps:
+        if maps["offsets"].shape != shape:
+            shape, engines = maps["offsets"].shape, dict(_engines(maps))
+        found = [_reference(maps, frame) for frame in range(shape[0])]
+        wanted = {name: np.stack([getattr(one, name) for one in found]) for name in NAMES}
+        for engine, run in engines.items():
+            given = run(maps)
+            wrong = sum(not np.array_equal(wanted[name], given[name]) for name in NAMES)
+            differing[engine] = differing.get(engine, 0) + wrong
+        count += shape[0]
+        objects += sum(len(np.unique(one.ids[one.ids > 0])) for one in found)
+        if count % 50 == 0:
+            line.show(f"{count} maps")
     line.clear()
-    return {"maps": count // len(SWEPT) * len(SWEPT), "outputs_that_differ": differing}
+    return {"maps": count, "objects": objects, "outputs_that_differ": differing}
 
 
 def _reference(maps: Maps, frame: int) -> Grouped:

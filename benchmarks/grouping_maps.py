@@ -1,13 +1,18 @@
-"""Maps for ``grouping.py``: a street as a perfect head would see it, what no head should give, and noise by seed."""
+"""Maps for ``grouping.py``: what a head says of real frames, a street as a perfect one would see it, what none should
+give, and noise by seed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
+from perception.geometry import fit_size
+from perception.stages.prepare import prepare
 from perception.synth import Street
 
 # "labels_in", "confidence_in" u8 (N, h, w); "centres" f32 (N, 1, H, W) logits, "offsets" f32 (N, 2, H, W) cells.
@@ -75,3 +80,24 @@ def random_maps(seed: int, shape: tuple[int, int, int]) -> Maps:
     sure = random.integers(0, 256, labels.shape, np.uint8)
     heads = {"centres": heat.astype(np.float32), "offsets": offsets.astype(np.float32)}
     return {"labels_in": labels, "confidence_in": sure, **heads}
+
+
+def real_maps(model: Path, text: str, pixels: int) -> Iterator[Maps]:
+    """What a Keras model with a head for centres says of every image of a data set; labels at half its size."""
+    from training.cli.quiet import load_keras
+
+    load_keras()
+    from training.data.datasets import open_dataset, read_image
+    from training.models.saved import load_model
+
+    network = load_model(model)
+    for pair in open_dataset(text, labelled=False):
+        image = read_image(pair)
+        frame = prepare(image, fit_size((image.shape[1], image.shape[0]), pixels))
+        answers = dict(zip(network.output_names, network.predict_on_batch(frame[None])))
+        heads = {name: answers[name].astype(np.float32).transpose(0, 3, 1, 2) for name in ("centres", "offsets")}
+        size = frame.shape[1] // 2, frame.shape[0] // 2
+        logits = cv2.resize(answers["logits"][0].astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+        sure = 255 / np.exp(logits - logits.max(axis=-1, keepdims=True)).sum(axis=-1)
+        labels = logits.argmax(axis=-1).astype(np.uint8)
+        yield {"labels_in": labels[None], "confidence_in": np.rint(sure).astype(np.uint8)[None], **heads}
