@@ -325,8 +325,10 @@ int main(int count, char** words) {
   void* socket = zmq_socket(context, ZMQ_SUB);
   for (const auto& [option, value] : std::map<int, int>{{ZMQ_LINGER, 0},
                                                         {ZMQ_RCVTIMEO, static_cast<int>(timeout * 1000)},
-                                                        {ZMQ_HEARTBEAT_IVL, 1000},
-                                                        {ZMQ_HEARTBEAT_TIMEOUT, 30000}})
+                                                        {ZMQ_TCP_KEEPALIVE, 1},
+                                                        {ZMQ_TCP_KEEPALIVE_IDLE, 10},
+                                                        {ZMQ_TCP_KEEPALIVE_INTVL, 5},
+                                                        {ZMQ_TCP_KEEPALIVE_CNT, 4}})
     zmq_setsockopt(socket, option, &value, sizeof value);
   const int64_t largest = MAX_PART + MAX_PART / 512;
   zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);

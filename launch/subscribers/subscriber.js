@@ -208,8 +208,10 @@ async function main() {
     linger: 0,
     receiveTimeout: timeout * 1000,
     maxMessageSize: MAX_PART + MAX_PART / 512,
-    heartbeatInterval: 1000,
-    heartbeatTimeout: 30000,
+    tcpKeepalive: 1,
+    tcpKeepaliveIdle: 10,
+    tcpKeepaliveInterval: 5,
+    tcpKeepaliveCount: 4,
   })
   for (const kind of ["labels", "objects", "meta", "status", "event"]) socket.subscribe(`${flags.stream}/${kind}/`)
   try {

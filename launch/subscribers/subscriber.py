@@ -127,7 +127,7 @@ def main():
     args = parser.parse_args()
     reader, socket = Reader(args.save), zmq.Context().socket(zmq.SUB)
     socket.linger, socket.rcvtimeo, socket.maxmsgsize = 0, int(args.timeout * 1000), MAX_PART + MAX_PART // 512
-    socket.heartbeat_ivl, socket.heartbeat_timeout = 1000, 30_000
+    socket.tcp_keepalive, socket.tcp_keepalive_idle, socket.tcp_keepalive_intvl, socket.tcp_keepalive_cnt = 1, 10, 5, 4
     for kind in ("labels", "objects", "meta", "status", "event"):
         socket.subscribe(f"{args.stream}/{kind}/")
     try:

@@ -13,9 +13,10 @@ from perception.wire.codecs import MAX_PAYLOAD_BYTES
 from perception.wire.curve import ClientKeys, authenticate
 from perception.wire.endpoint import transport_of
 
-HEARTBEAT_MS = 1000  # these tell the node that we live, even while we do not read
-HEARTBEAT_TIMEOUT_MS = 30_000  # a node that is silent for so long is gone; libzmq then reconnects
 RECONNECT_MS = 50
+# By TCP's own probes a host that is silent for 30 s is gone; libzmq then reconnects. Not by ZMTP's heartbeats: where
+# the queue here is full when a connection breaks, the next one ends the process by an assertion (libzmq's issue 4364).
+KEEPALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 10, zmq.TCP_KEEPALIVE_INTVL: 5, zmq.TCP_KEEPALIVE_CNT: 4}
 
 
 class Connection:
@@ -41,8 +42,8 @@ class Connection:
             authenticate(socket, keys)
         socket.setsockopt(zmq.RCVHWM, queue)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_PAYLOAD_BYTES)
-        socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+        for option, value in KEEPALIVE.items():
+            socket.setsockopt(option, value)
         socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         socket.setsockopt(zmq.IPV6, int("[" in endpoint))
         for prefix in prefixes:

@@ -15,6 +15,8 @@ from zmq.utils.monitor import recv_monitor_message
 
 from perception.wire.topic import KINDS, topic_of, wanted_kinds
 
+AT_ONCE = 10_000  # subscriptions taken in by one call: a flood of them must not stop the frames
+
 
 class Audience:
     """The peers of one XPUB socket that sends these streams. Belongs to the thread that owns the socket."""
@@ -46,7 +48,9 @@ class Audience:
             self._connection(event["event"], event["value"])
         asked: list[bytes] = []
         changed = False
-        while _readable(self._socket):
+        for _ in range(AT_ONCE):
+            if not _readable(self._socket):
+                break
             message = self._socket.recv()
             prefix = message[1:]
             # A prefix of no topic of ours matches nothing; not keeping it bounds what strangers can make us keep.

@@ -171,6 +171,9 @@ class Outlet:
         self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
         self._socket.setsockopt(zmq.XPUB_NODROP, 1)  # tell where there is no room, also where it costs the message
         self._socket.setsockopt(zmq.SNDHWM, queue)
+        # Subscriptions are always taken in: a heartbeat that is due while their queue is full and its peer gone ends
+        # the process by an assertion (libzmq's issue 4364).
+        self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.setsockopt(zmq.SNDBUF, SEND_BUFFER)
         self._socket.setsockopt(zmq.SNDTIMEO, SLICE_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
