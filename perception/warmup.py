@@ -7,6 +7,7 @@ from contextlib import suppress
 import numpy as np
 
 from perception.engines.engine import Pending, ResizingEngine
+from perception.engines.recorded import RecordedEngine
 from perception.errors import SourceError
 from perception.ledger import Ledger
 from perception.serving import Serving
@@ -44,3 +45,5 @@ def warm_up(serving: Serving, source_size: Size | None) -> None:
 
     for pending in [submit() for _ in range(engine.slots)]:
         pending.result()
+    if isinstance(engine, RecordedEngine):  # its answers are those of the source's frames, from the first one on
+        engine.rewind()

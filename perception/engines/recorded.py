@@ -53,6 +53,10 @@ class RecordedEngine:
         at = [next(self._next) % self._length for _ in frames]
         return _Answer(self, slot, {name: array[at] for name, array in self._outputs.items()})
 
+    def rewind(self) -> None:
+        """Answer the next batch with the first recorded frames."""
+        self._next = itertools.count()
+
     def close(self) -> None:
         """Release callers that wait for a slot, and answer no more."""
         self.is_closed = True

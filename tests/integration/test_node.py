@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from clips import clip, steady
 from nodes import PATIENCE_S, FakeSource, no_threads_left, receive, recorded, run_with_reader
@@ -14,6 +15,7 @@ import perception.node
 import perception.stream
 from perception.client import Subscriber
 from perception.config import NodeConfig
+from perception.engines.recorded import RecordedEngine
 from perception.run import run
 from perception.sources.source import Source
 from perception.summary import Status
@@ -38,6 +40,21 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> None:
 def source(monkeypatch: pytest.MonkeyPatch) -> Callable[[Source], None]:
     """Give the nodes of this test that source."""
     return lambda made: monkeypatch.setattr(perception.stream, "open_source", lambda *_args, **_kwargs: made)
+
+
+def test_recorded_answers_are_those_of_the_frames(film: str, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batches that warm an engine up take none of them away."""
+    answers = np.broadcast_to(np.arange(30, dtype=np.uint8)[:, None, None], (30, 48, 80)).copy()
+    monkeypatch.setattr(perception.node, "open_engine", lambda *_args, **_kwargs: RecordedEngine({"labels": answers}))
+
+    def read() -> dict[int, int]:
+        with Subscriber(endpoint, kinds=["labels"], timeout=PATIENCE_S) as subscriber:
+            return {scene.number: int(scene.labels.max()) for scene in subscriber.scenes() if scene.labels is not None}
+
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(read)
+        run(NodeConfig(source=film, publish=endpoint, pace="max", wait_subscribers=1))
+        assert reader.result(PATIENCE_S) == {number: number for number in range(30)}
 
 
 def test_every_frame_of_a_file_arrives_in_order(film: str, endpoint: str) -> None:
