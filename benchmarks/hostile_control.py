@@ -8,8 +8,11 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
+import av
 import msgpack
+import numpy as np
 import zmq
 from hostile import PATIENCE_S, throw, wild_bytes
 
@@ -20,7 +23,7 @@ from perception.control.socket import LARGEST_PART_BYTES
 from perception.errors import Timeout
 from perception.run import run
 
-SOURCE = "synth://street?seed=1&size=64x64&fps=25"
+FRAMES, FPS = 3000, 25  # of the node's film; requests to seek keep it from its end
 COMMANDS = ("status", "pause", "resume", "reload", "seek", "dance", "", 7)
 VALUES: tuple[object, ...] = (
     None,
@@ -46,7 +49,7 @@ KEYS = ("stream", "frame", "seconds", "model", "more")
 @contextmanager
 def attack_control(chance: random.Random) -> Iterator[Callable[[], bool]]:
     """What asks a node for one wild thing, and takes in what it answers."""
-    with tempfile.TemporaryDirectory() as name, _node(f"ipc://{name}/node") as control:
+    with tempfile.TemporaryDirectory() as name, _node(Path(name)) as control:
         port = int(control.rpartition(":")[2])
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         peers = [_peer(context, control) for _ in range(2)]
@@ -98,13 +101,27 @@ def _peer(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.Socket[
     return peer
 
 
+def _film(path: Path) -> Path:
+    """A film of nothing: a rendered street would keep what it has drawn, and look like memory that is lost."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "g": str(FPS)})
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+        picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="bgr24")
+        for number in range(FRAMES):
+            picture.pts = number
+            container.mux(video.encode(picture))
+        container.mux(video.encode(None))
+    return path
+
+
 @contextmanager
-def _node(publish: str) -> Iterator[str]:
+def _node(folder: Path) -> Iterator[str]:
     """A node without a subscriber, its engine simulated; its control endpoint."""
+    film, publish = str(_film(folder / "film.mp4")), f"ipc://{folder}/node"
     with socket.create_server(("127.0.0.1", 0)) as probe:
         control = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
     interrupt, codes = threading.Event(), []
-    config = NodeConfig(source=SOURCE, engine="simulated://?infer_ms=1", publish=publish, control=control)
+    config = NodeConfig(source=film, engine="simulated://?infer_ms=1", publish=publish, control=control)
 
     def work() -> None:
         summary = run(config, interrupt=interrupt)
