@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--own-size", action="store_true")
     parser.add_argument("--smooth", action="store_true")
     parser.add_argument("--reference", action="store_true", help="pydensecrf2 as well")
+    parser.add_argument("--weight", type=float, action="append", default=[], help="crf with another w1; repeatable")
     parser.add_argument("--lag", action="store_true", help="only: smooth the truth itself, and see what comes late")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -115,6 +116,11 @@ def measure(engine: Engine, args: argparse.Namespace) -> dict[str, dict[str, flo
     if "probabilities" in engine.spec.outputs:
         methods["crf, labels and confidence only"] = lambda found, image: refine(
             replace(found, probabilities=None), image, settings, classes=classes
+        )
+    for weight in args.weight:
+        weaker = replace(settings, weight=weight)
+        methods[f"crf, w1 {weight:g}"] = lambda found, image, weaker=weaker: refine(  # type: ignore[misc]
+            found, image, weaker, classes=classes
         )
     tallies = {name: Tally() for name in methods}
     kept: dict[str, list[Scene]] = {name: [] for name in methods}
@@ -204,6 +210,7 @@ def _options(args: argparse.Namespace) -> str:
     words = ["--data", f"{kind}:DIR:{rest.rpartition(':')[2]}"]
     words += ["--every", str(args.every)] if args.every != 1 else []
     words += [f"--{n.replace('_', '-')}" for n in ("own_size", "smooth", "reference") if getattr(args, n)]
+    words += [f"--weight {weight:g}" for weight in args.weight]
     return " ".join(words)
 
 

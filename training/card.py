@@ -10,7 +10,7 @@ from pathlib import Path
 
 from perception.classes import CITYSCAPES, ClassTable
 from perception.errors import ConfigError
-from perception.refinement.settings import CARD_KEY
+from perception.refinement.settings import CARD_KEY, WEIGHT
 from training.files import write_atomically
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -33,6 +33,7 @@ class ModelCard:
     classes: ClassTable = CITYSCAPES
     instances: str | None = None  # how the graph tells objects apart: "centre", "boundary", None where it does not
     refine: str | None = None  # "crf": the graph refines its maps; "probabilities": it gives them, for a node that does
+    refine_weight: float = WEIGHT  # of "crf"
     facts: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -74,6 +75,7 @@ def write_card(card: ModelCard, model: Path) -> Path:
         "classes": [row.name for row in card.classes.rows],
         **({} if card.instances is None else {"instances": card.instances}),
         **({} if card.refine is None else {"refine": card.refine}),
+        **({} if card.refine != "crf" else {"refine_weight": card.refine_weight}),
         **card.facts,
     }
     path = model.with_suffix(".json")

@@ -83,7 +83,8 @@ def export_onnx(
     if card.refine is not None and finer:
         logits, finer = enlarge(graph, logits), False
     if card.refine == "crf":
-        logits = refine_logits(graph, logits, x, label_stride=label_stride, settings=crf_settings(label_stride))
+        settings = crf_settings(label_stride, card.refine_weight)
+        logits = refine_logits(graph, logits, x, label_stride=label_stride, settings=settings)
     elif card.refine == "probabilities":
         add_probabilities(graph, logits)
     maps = label_maps(graph, logits, upsample=finer)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from onnx import TensorProto, ValueInfoProto, helper
 
 from perception.refinement.mean_field import KEYS, LEAST
-from perception.refinement.settings import TILE, CrfSettings
+from perception.refinement.settings import TILE, WEIGHT, CrfSettings
 from training.data.taxonomy import CLASSES
 from training.onnx_graph import OnnxGraph
 
@@ -23,9 +23,9 @@ _WINDOW = [(down, across) for down in (-1, 0, 1) for across in (-1, 0, 1)]  # ti
 _PIXELS = 3  # axis of a tile's pixels or keys: (tiles down, tiles across, N, pixels, channels)
 
 
-def crf_settings(label_stride: int) -> CrfSettings:
+def crf_settings(label_stride: int, weight: float = WEIGHT) -> CrfSettings:
     """Settings for maps of that stride: the tile divides every map that a frame may have."""
-    return CrfSettings(tile=min(TILE, _MULTIPLE // label_stride))
+    return CrfSettings(weight=weight, tile=min(TILE, _MULTIPLE // label_stride))
 
 
 def refine_logits(graph: OnnxGraph, logits: str, frame: str, *, label_stride: int, settings: CrfSettings) -> str:

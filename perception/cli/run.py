@@ -75,6 +75,7 @@ FLAGS = {
     "on_engine_failure": ("exit|restart", "cameras: end when the engine fails, or begin anew (default: exit)"),
     "size": ("WxH|PIXELS", "size of the network's input, or its pixel budget (default: the model's)"),
     "refine": ("crf|crf-reference", "labels follow the edges of the picture: a dense CRF, the fast one or pydensecrf2"),
+    "refine_weight": ("W", "of --refine crf: 16 for coarse models, 1 for fine ones with probabilities (default: 16)"),
     "min_object_area": ("PIXELS", "smaller things are no objects; on a map of 1024x512 (default: 64)"),
     "track": ("true|false", "objects keep their numbers from frame to frame (default: true)"),
     "metrics": ("HOST:PORT", "serve /metrics for Prometheus, /healthz and /readyz there"),

@@ -10,7 +10,7 @@ from perception.config.camera import CAMERA_RULES, CameraConfig, check_fields
 from perception.config.rules import LARGEST_SIDE, Rule, number, one_of, size, switch, text, whole
 from perception.engines.mode import DEVICES, MODES, Device, Mode
 from perception.errors import ConfigError
-from perception.refinement.settings import REFINEMENTS, Refinement
+from perception.refinement.settings import REFINEMENTS, WEIGHT, Refinement
 from perception.sources.source import Pace
 from perception.types import Size
 
@@ -48,6 +48,7 @@ RULES: Mapping[str, Rule] = {
     "on_engine_failure": one_of(*ON_ENGINE_FAILURE),
     "size": size(),
     "refine": one_of(*REFINEMENTS, optional=True),
+    "refine_weight": number(0, 1000),
     "smooth": switch(),
     "min_object_area": whole(1, LARGEST_SIDE**2),
     "track": switch(),
@@ -90,6 +91,7 @@ class NodeConfig(CameraConfig):
     on_engine_failure: OnEngineFailure = "exit"  # end the process, or begin anew: for cameras
     size: Size | int | None = None  # (w, h) of the network's input, or its pixel budget; None: the model's own
     refine: Refinement | None = None  # labels that follow the edges of the picture
+    refine_weight: float = WEIGHT  # how far the picture's edges overrule the model; of crf alone
     smooth: bool = False  # labels that do not flicker from one frame to the next
     min_object_area: int = 64  # pixels of a map of 1024x512, scaled to the map at hand; smaller things are no objects
     track: bool = True  # objects keep their numbers from frame to frame, while anybody wants objects

@@ -10,6 +10,7 @@ from perception.errors import ConfigError
 Refinement = Literal["crf", "crf-reference"]
 REFINEMENTS: tuple[Refinement, ...] = get_args(Refinement)
 CARD_KEY = "roadcast.refine"  # of a model whose graph refines already
+WEIGHT = 16.0  # for networks that are coarse along edges
 TILE = 16  # map pixels; a pixel hears from its own tile and the eight around it
 
 
@@ -25,7 +26,7 @@ class CrfSettings:
 
     spread: float = 25.0  # theta_alpha, map pixels
     colour: float = 7.0  # theta_beta, grey levels of 0..255 in each of the three channels
-    weight: float = 16.0  # w1: how much a unanimous neighbourhood adds to a class's logit
+    weight: float = WEIGHT  # w1: how much a unanimous neighbourhood adds to a class's logit
     rounds: int = 5  # of mean field; the last one gives the answer
     tile: int = TILE  # map pixels, even
 

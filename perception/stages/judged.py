@@ -8,6 +8,7 @@ from itertools import groupby
 from perception.classes import ClassTable
 from perception.config import NodeConfig
 from perception.pipeline import Stage
+from perception.refinement.settings import CrfSettings
 from perception.stages.digest import digests
 from perception.stages.objects import objects
 from perception.stages.refine import refined
@@ -31,7 +32,7 @@ def judged(
     """
     stages: list[Stage] = []
     if config.refine is not None:
-        stages.append(refined(config.refine, classes))
+        stages.append(refined(config.refine, classes, CrfSettings(weight=config.refine_weight)))
     if config.smooth:
         stages.append(smoothed())
     masks = {stream.name: stream.mask for stream in streams if stream.mask}

@@ -109,6 +109,9 @@ def test_refined_labels_follow_the_picture(tmp_path: Path, model: Path) -> None:
         assert (scene.labels[:32] == SKY).all()
         assert scene.confidence is not None
         assert (scene.confidence != before.confidence).any()  # it is that of the refined label
+    weightless, _ = published(source, model, "--refine", "crf", "--refine-weight", "0")
+    for before, scene in zip(plain, weightless, strict=True):
+        assert (scene.labels == before.labels).all()
 
 
 def test_smoothed_labels_do_not_flicker(tmp_path: Path, model: Path) -> None:
@@ -140,6 +143,7 @@ def test_both_together_and_from_a_file(tmp_path: Path, model: Path) -> None:
     ("flags", "variables", "says"),
     [
         (["--refine", "sharpen"], {}, "--refine must be one of crf, crf-reference; got 'sharpen'."),
+        (["--refine-weight", "-1"], {}, "--refine-weight must be"),
         (["--refine", "crf"], {}, "refines its maps itself"),
         (["--refine", "crf-reference"], {}, "needs the library pydensecrf2"),
         ([], {"ROADCAST_SMOOTH": "perhaps"}, "ROADCAST_SMOOTH"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -12,6 +14,7 @@ from onnx import TensorProto, helper
 from perception.refinement.mean_field import refine
 from perception.refinement.settings import CrfSettings
 from perception.types import Segmentation
+from training.cli import main
 from training.graph_crf import add_probabilities, crf_settings, refine_logits
 from training.graph_head import add_label_head
 from training.onnx_graph import OPSET, OnnxGraph
@@ -94,3 +97,10 @@ def test_one_graph_takes_frames_of_any_size_and_several_at_once() -> None:
 def test_tiles_divide_every_map(label_stride: int, tile: int) -> None:
     assert crf_settings(label_stride).tile == tile
     assert 32 // label_stride % tile == 0
+
+
+def test_a_weight_is_of_a_refinement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["export", "model.keras", "-o", str(tmp_path / "m.onnx"), "--id", "m", "--pixels", "184320"]
+    assert main([*command, "--refine-weight", "1"]) == 2
+    assert "--refine-weight is of --refine crf" in capsys.readouterr().err
+    assert crf_settings(2, 1.0).weight == 1.0

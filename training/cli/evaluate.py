@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from training.cli.object_scores import OBJECT_TASKS, check_object_flags, run_objects
 from training.cli.quiet import load_keras
-from training.cli.texts import read_pixels, read_share, read_size, score_name, whole
+from training.cli.texts import read_pixels, read_size, score_name, whole, within
 
 if TYPE_CHECKING:
     from training.data.datasets import Pair
@@ -45,7 +45,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--min-score",
-        type=read_share,
+        type=within(0, 1),
         metavar="P",
         help="tracking: found objects of a lower score do not count in their frame (default 0.5)",
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from perception.errors import ConfigError
 from perception.files import check_folder
 from training.cli.quiet import load_keras
-from training.cli.texts import read_fact, read_pixels, score_name
+from training.cli.texts import read_fact, read_pixels, score_name, within
 
 if TYPE_CHECKING:
     from training.data.datasets import Pair
@@ -62,6 +62,12 @@ def add_parser(commands: Any) -> None:
         help="maps refined by a dense CRF inside the graph, or an output of probabilities for `roadcast run --refine`",
     )
     parser.add_argument(
+        "--refine-weight",
+        type=within(0, 1000),
+        metavar="W",
+        help="of --refine crf: how far the picture's edges overrule the model (default 16, for coarse; 1 for fine)",
+    )
+    parser.add_argument(
         "--fact", action="append", default=[], metavar="KEY=TEXT", help="a line of the card: data, licence ..."
     )
     parser.add_argument(
@@ -95,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.int8_for != "cpu" and args.precision != "int8":
         raise ConfigError(f"--int8-for {args.int8_for} is a form of int8: give --precision int8 with it.")
+    if args.refine_weight is not None and args.refine != "crf":
+        raise ConfigError("--refine-weight is of --refine crf: give both, or neither.")
     from perception.stages.centres import CentreSettings
     from training.data.datasets import open_dataset
 
@@ -104,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
     shown = _spread(open_dataset(args.calibrate)) if args.calibrate and args.precision != "fp32" else []
     load_keras()
     from perception.engines.open import open_engine
+    from perception.refinement.settings import WEIGHT
     from training.card import ModelCard, write_card
     from training.evaluate import engine_predictor, evaluate
     from training.export import export_onnx, replace_card
@@ -121,7 +130,15 @@ def run(args: argparse.Namespace) -> int:
     method = METHOD if detects else None if args.no_objects else method_of(model)
     if method == "centre":
         facts["centres"] = {name: getattr(centres, name) for name in _CENTRES}
-    card = ModelCard(args.id, pixels, precision=args.precision, instances=method, refine=args.refine, facts=facts)
+    card = ModelCard(
+        args.id,
+        pixels,
+        precision=args.precision,
+        instances=method,
+        refine=args.refine,
+        refine_weight=WEIGHT if args.refine_weight is None else args.refine_weight,
+        facts=facts,
+    )
     frames = (_network_frame(pair, args.size, pixels) for pair in shown)
     made = args.out if args.enhance is None else args.out.with_name(f"{args.out.name}.part.onnx")
     kept: list[str] = []
@@ -185,6 +202,8 @@ def _export_command(args: argparse.Namespace) -> str:
         options["--enhance"] = Path(args.enhance).name
     if args.refine is not None:
         options["--refine"] = args.refine
+    if args.refine_weight is not None:
+        options["--refine-weight"] = f"{args.refine_weight:g}"
     if args.precision == "int8" and args.int8_for != "cpu":
         options["--int8-for"] = args.int8_for
     options |= {f"--centre-{n}": v for n in _CENTRES if (v := getattr(args, f"centre_{n}")) is not None}

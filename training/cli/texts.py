@@ -38,15 +38,19 @@ def whole(least: int) -> Callable[[str], int]:
     return read
 
 
-def read_share(text: str) -> float:
-    """A number from 0 to 1."""
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
-    return share
+def within(low: float, high: float) -> Callable[[str], float]:
+    """What reads a number from ``low`` to ``high`` from a flag."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+        return value
+
+    return read
 
 
 def read_fact(text: str) -> tuple[str, str]:
