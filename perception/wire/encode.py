@@ -187,5 +187,5 @@ def _fitting(image: Image) -> Image:
     scale = min(1.0, MAX_SIDE / max(image.shape), math.sqrt(MAX_PART_BYTES / image.nbytes))
     if scale == 1.0:
         return image
-    size = int(image.shape[1] * scale), int(image.shape[0] * scale)
+    size = max(1, int(image.shape[1] * scale)), max(1, int(image.shape[0] * scale))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -9,7 +9,7 @@ import pytest
 from scenes import make_scene
 
 from perception.cli.sub import LATENCIES, Log
-from perception.client.audit import Audit
+from perception.client.audit import MAX_FINDINGS, Audit
 from perception.client.joining import Joiner
 from perception.client.scene import scene_of
 from perception.ledger import LedgerEntry
@@ -62,6 +62,28 @@ def test_frames_that_are_missing_and_no_drops_are_told_once(kinds: tuple[str, ..
             message = message_of(kind, make_scene(number, time=TIME))
             audit.message(replace(message, header=replace(message.header, seq=number - 3 - 2 * (number > 4))))
     assert audit.finish() == ["front: 2 frames are missing in between, and the ledger counts 0 dropped"]
+
+
+@pytest.mark.parametrize(("missing_us", "told"), [(40_000, False), (60_000, True)])
+def test_stages_add_up_within_a_twentieth(missing_us: int, told: bool) -> None:
+    message = message_of("labels", make_scene(0, time=TIME))
+    assert message.header.frame is not None
+    times = replace(message.header.time, published_mono_ns=TIME.captured_mono_ns + 1_000_000_000)
+    frame = replace(message.header.frame, latency_us={"decode": 300_000.0, "infer": 700_000.0 - missing_us})
+    audit = Audit()
+    audit.message(replace(message, header=replace(message.header, time=times, frame=frame)))
+    assert any("add up to 940000 us" in sentence for sentence in audit.findings) == told
+    assert len(audit.findings) == told
+
+
+def test_a_stream_that_is_all_wrong_does_not_fill_the_screen() -> None:
+    audit = Audit()
+    for number in range(60):
+        message = message_of("labels", make_scene(number, time=TIME))
+        audit.message(replace(message, header=replace(message.header, seq=2 * number)))
+    findings = audit.finish()
+    assert len(findings) == MAX_FINDINGS + 1
+    assert findings[-1] == "... and 9 more"
 
 
 def test_a_watch_of_days_takes_no_more_memory_than_one_of_minutes() -> None:

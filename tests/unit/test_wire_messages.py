@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import SPEC, make_scene
 
+from perception.client.jpeg import decode_jpeg
 from perception.errors import ConfigError, WireError
 from perception.ledger import LedgerEntry
 from perception.types import CaptureTime, Instances, Latency
@@ -97,6 +98,21 @@ def test_overlapping_masks_give_the_same_pixels_as_an_ids_map():
         np.testing.assert_array_equal(plain.mask(object_id), crops.mask(object_id))
     with pytest.raises(KeyError, match="object 3"):
         plain.mask(3)
+
+
+def test_a_picture_larger_than_a_part_may_be_is_sent_smaller_and_says_so():
+    pytest.importorskip("cv2")
+    scene = make_scene(0, source_size=(10_240, 40))
+    content = content_of("image", scene, "tcp")
+    assert content is not None
+    assert content.parts[0].shape == (32, 8192, 3)
+    assert content.fields["size"] == (8192, 32)
+    assert content.fields["to_source"] == pytest.approx((1.25, 0, 0.125, 0, 1.25, 0.125))
+    decoded = decode_jpeg(content.parts[0], content.payloads[0])
+    assert decoded.shape == (32, 8192, 3)
+    line = content_of("image", make_scene(0, source_size=(20_000, 1)), "tcp")
+    assert line is not None
+    assert line.parts[0].shape == (1, 8192, 3)
 
 
 def test_the_image_is_passed_through():
