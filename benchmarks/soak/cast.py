@@ -111,7 +111,7 @@ class Node:
         except subprocess.TimeoutExpired:
             self.process.kill()
             said, _ = self.process.communicate()
-        complaints = [line for line in self.log.read_text(errors="replace").splitlines() if '"error"' in line]
+        complaints = [line for line in self.log.read_text(errors="replace").splitlines() if '"level": "error"' in line]
         code = self.process.returncode
         return code, json.loads(said) if said.strip() else {}, complaints[-1] if complaints else ""
 
