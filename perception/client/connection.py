@@ -11,12 +11,9 @@ from perception.client.handshakes import Handshakes
 from perception.errors import ConfigError, EndpointError
 from perception.wire.codecs import MAX_PAYLOAD_BYTES
 from perception.wire.curve import ClientKeys, authenticate
-from perception.wire.endpoint import transport_of
+from perception.wire.endpoint import KEEPALIVE, transport_of
 
 RECONNECT_MS = 50
-# By TCP's own probes a host that is silent for 30 s is gone; libzmq then reconnects. Not by ZMTP's heartbeats: where
-# the queue here is full when a connection breaks, the next one ends the process by an assertion (libzmq's issue 4364).
-KEEPALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 10, zmq.TCP_KEEPALIVE_INTVL: 5, zmq.TCP_KEEPALIVE_CNT: 4}
 
 
 class Connection:
@@ -42,7 +39,7 @@ class Connection:
             authenticate(socket, keys)
         socket.setsockopt(zmq.RCVHWM, queue)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_PAYLOAD_BYTES)
-        for option, value in KEEPALIVE.items():
+        for option, value in KEEPALIVE.items():  # then libzmq reconnects
             socket.setsockopt(option, value)
         socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         socket.setsockopt(zmq.IPV6, int("[" in endpoint))

@@ -10,12 +10,10 @@ import zmq
 
 from perception.control.message import Refusal, Request, pack_refusal, pack_result, unpack_request
 from perception.wire.curve import Gate, ServerKeys
-from perception.wire.endpoint import bind, ipc_file
+from perception.wire.endpoint import KEEPALIVE, bind, ipc_file
 
 AT_ONCE = 16  # requests between two looks at the frames
-# Requests and replies that may wait for one client. There are no heartbeats: one that is due while a queue is full and
-# its client gone ends the process by an assertion (libzmq's issue 4364).
-QUEUE = 64
+QUEUE = 64  # requests and replies that may wait for one client
 # A longer part ends the connection in libzmq, which cannot answer it; a shorter one that is too long gets an answer.
 LARGEST_PART_BYTES = 64 * 1024
 LINGER_MS = 200  # for the last replies of a node that ends
@@ -51,6 +49,7 @@ class ControlSocket:
                 (zmq.MAXMSGSIZE, LARGEST_PART_BYTES),
                 (zmq.RCVHWM, QUEUE),
                 (zmq.SNDHWM, QUEUE),  # a client that does not read loses its replies
+                *KEEPALIVE.items(),
             ):
                 self._socket.setsockopt(option, value)
             if keys is not None:

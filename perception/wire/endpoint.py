@@ -18,6 +18,9 @@ from perception.errors import ConfigError, EndpointError
 _TCP = re.compile(r"tcp://(?:\[([0-9A-Fa-f:.%\w]+)\]|([^:/\[\]]+)):(\d{1,5}|\*)")
 MAX_IPC_PATH = 107  # bytes of sockaddr_un.sun_path without its end
 IPC_MODE = 0o660
+# By TCP's own probes a host that is silent for 30 s is gone. ZMTP's heartbeats are not for a socket whose queue of what
+# comes in can be full: if a connection breaks then, the next one ends the process by an assertion (libzmq issue 4364).
+KEEPALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 10, zmq.TCP_KEEPALIVE_INTVL: 5, zmq.TCP_KEEPALIVE_CNT: 4}
 
 
 def transport_of(endpoint: str) -> Literal["tcp", "ipc"]:
