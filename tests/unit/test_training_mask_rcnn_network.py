@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 keras = pytest.importorskip("keras", reason="training needs Keras and a backend")
 onnx = pytest.importorskip("onnx", reason="export needs ONNX")
 ort = pytest.importorskip("onnxruntime")
+
+from tiny_networks import shallow_encoder  # noqa: E402
 
 from perception.classes import CITYSCAPES  # noqa: E402
 from perception.engines.open import open_engine  # noqa: E402
@@ -38,7 +41,7 @@ SIZE = (128, 96)
 NARROW: list[Any] = [16, [16, 16, 16, 8]]
 CARD = ModelCard("test", SIZE[0] * SIZE[1], instances="mask-rcnn")
 CAR, PERSON = 13, 11
-STEPS = 500
+STEPS = 400
 Frames = npt.NDArray[np.uint8]
 
 
@@ -65,6 +68,12 @@ def scenes() -> tuple[Frames, npt.NDArray[np.int32]]:
 
 def targets_of(truth: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
     return np.stack([DetectionTargets(SIZE).of(one[::2, ::2].astype(np.uint16)) for one in truth])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shallow() -> Iterator[None]:
+    with shallow_encoder():
+        yield
 
 
 @pytest.fixture(scope="module")
