@@ -21,9 +21,11 @@ TIMEOUT_S = 10.0
 PORT = 8600
 TILES = 12
 ALPHA = 0.45
+MIN_SCORE = 0.3
 RANGES = {  # of numbers, both ends allowed
     "alpha": (0, 1),
     "fps": (0.01, 1000),
+    "min_score": (0, 1),
     "tiles": (1, 400),
     "timeout": (0.001, 86400),  # to a day
 }
@@ -59,6 +61,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     look.add_argument(
         "--alpha", type=float, default=ALPHA, help="share of the class colours, 0..1 (default %(default)s)"
+    )
+    look.add_argument(
+        "--min-score", type=float, default=MIN_SCORE, help="objects of a lower one are not drawn (default %(default)s)"
     )
     look.add_argument("--fps", type=float, help="frames a second of the video (default: the frames' own times)")
     look.add_argument("--tiles", type=int, default=TILES, help="frames on the contact sheet (default %(default)s)")
@@ -108,8 +113,9 @@ def run(args: argparse.Namespace) -> int:
     for name, (low, high) in RANGES.items():
         value = getattr(args, name)
         if value is not None and not low <= value <= high:
-            raise ConfigError(f"--{name} must lie in {low}..{high}, got {value}.")
-    style = Style(layers=frozenset(LAYERS) if args.layers is None else layers_from_text(args.layers), alpha=args.alpha)
+            raise ConfigError(f"--{name.replace('_', '-')} must lie in {low}..{high}, got {value}.")
+    layers = frozenset(LAYERS) if args.layers is None else layers_from_text(args.layers)
+    style = Style(layers=layers, alpha=args.alpha, min_score=args.min_score)
     if args.out:
         check_video_path(Path(args.out))
         if Path(args.out).exists() and Path(args.source).exists() and Path(args.out).samefile(args.source):

@@ -15,7 +15,10 @@ LAYERS: tuple[Layer, ...] = get_args(Layer)
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How pictures are drawn. ``alpha`` is how much of the class colour covers the frame, 0..1.
+    """How pictures are drawn.
+
+    ``alpha`` is how much of the class colour covers the frame, 0..1. Objects of a score below ``min_score`` are not
+    drawn: a node publishes what it doubts as well.
 
     Raises:
         ConfigError: ``alpha`` lies outside 0..1.
@@ -24,6 +27,7 @@ class Style:
     table: ClassTable = CITYSCAPES
     layers: frozenset[Layer] = frozenset(LAYERS)
     alpha: float = 0.45
+    min_score: float = 0.3
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:

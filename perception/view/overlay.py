@@ -94,6 +94,7 @@ def _shade_borders(canvas: Image, labels: LabelMap, stroke: int) -> None:
 
 def _draw_objects(canvas: Image, objects: Instances, affine: Affine, style: Style, stroke: int) -> None:
     order = np.argsort(-objects.areas, kind="stable")  # large ones first, so that small ones stay visible
+    order = order[objects.scores[order] >= style.min_score]
     colours = {int(c): vivid(style.table, int(c)) for c in np.unique(objects.class_ids)}
     boxes = [box_in_frame(objects.boxes[index], affine) for index in order]
     text = text_height(canvas.shape[1], canvas.shape[0])

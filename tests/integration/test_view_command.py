@@ -157,6 +157,7 @@ def test_what_can_be_read_of_a_broken_source_is_drawn(tmp_path: Path, model: Pat
         (["-o", "out.mp4", "--layers", "labels,bxes"], f"the layers are {', '.join(LAYERS)}"),
         (["-o", "out.mp4", "--alpha", "2"], "--alpha must lie in 0..1, got 2.0"),
         (["-o", "out.mp4", "--alpha", "x"], "--alpha"),
+        (["-o", "out.mp4", "--min-score", "1.5"], "--min-score must lie in 0..1, got 1.5"),
         (["-o", "out.mp4", "--fps", "0"], "--fps must lie in 0.01..1000, got 0.0"),
         (["-o", "out.mp4", "--fps", "1e-9"], "--fps must lie in 0.01..1000, got 1e-09"),
         (["-o", "out.mp4", "--fps", "nan"], "--fps must lie in 0.01..1000, got nan"),

@@ -123,6 +123,17 @@ def test_outlines_lie_on_the_border_of_the_object(map_size: tuple[int, int]) -> 
     assert inset.max() <= scale + 1
 
 
+def test_what_a_model_doubts_is_not_drawn() -> None:
+    car = one_car((10, 10, 60, 40), (100, 160))
+    shown = overlaid(Picture(grey(), objects=car), style("outlines", "boxes", "names"))
+    assert changed(grey(), shown).any()
+    doubted = replace(car, scores=np.full(1, 0.29, np.float32))
+    picture = Picture(grey(), objects=doubted)
+    assert not changed(grey(), overlaid(picture, style("outlines", "boxes", "names"))).any()
+    all_shown = replace(style("outlines"), min_score=0.0)
+    assert changed(grey(), overlaid(picture, all_shown)).any()
+
+
 def test_masks_that_overlap_are_outlined_like_an_ids_map() -> None:
     objects = one_car((10, 10, 60, 40), (100, 160))
     cropped = Instances(

@@ -3,6 +3,7 @@
 
 const HISTORY = 120; // points of a chart, two a second
 const SILENT_S = 3;
+const SHOWN_SCORE = 0.3; // objects below are doubts
 const NAMED_PIXELS = 14; // smaller boxes get no name
 const HIGHEST = 0.72; // of the window, as in app.css
 const VOID = 255;
@@ -87,7 +88,8 @@ function lay(context, map, canvas, scale, alpha) {
 function drawObjects(context, objects, table, scale) {
   context.font = "600 12px system-ui, 'DejaVu Sans', sans-serif";
   context.textBaseline = "middle";
-  const boxes = objects.map((found) => ({ found, edges: found.box.map((value) => value * scale), row: table.get(found.class) }));
+  const believed = objects.filter((found) => found.score >= SHOWN_SCORE);
+  const boxes = believed.map((found) => ({ found, edges: found.box.map((value) => value * scale), row: table.get(found.class) }));
   const ink = (row) => (row ? row.color : [255, 255, 255]);
   for (const { edges: [x0, y0, x1, y1], row } of boxes) {
     context.strokeStyle = "#fff";
