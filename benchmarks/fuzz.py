@@ -68,27 +68,19 @@ def main() -> None:
         cover(args.target, args.coverage)
     corpus = [unpack(path.read_bytes()) for path in sorted(VECTORS.glob("*.bin"))]
     chance = random.Random(args.seed)
-    attacks: dict[str, tuple[int, Callable[[], bool]]] = {
-        "decoder": (args.decoder, lambda: read_all(mutated(corpus, chance)))
-    }
-    report(attacks)
+    report("decoder", args.decoder, lambda: read_all(mutated(corpus, chance)))
     share = args.sockets // 5
-    with (
-        attack_node(chance, guarded=False) as node,
-        attack_node(chance, guarded=True) as guarded,
-        attack_subscriber(lambda: mutated(corpus, chance)) as subscriber,
-        attack_metrics(chance) as metrics,
-        attack_control(chance) as control,
-    ):
-        report(
-            {
-                "node": (share, node),
-                "node with keys": (share, guarded),
-                "subscriber": (share, subscriber),
-                "metrics": (share, metrics),
-                "control": (share if args.control is None else args.control, control),
-            }
-        )
+    # One after another, each begun when its turn comes: the film of the node with a control socket has an end.
+    with attack_node(chance, guarded=False) as attack:
+        report("node", share, attack)
+    with attack_node(chance, guarded=True) as attack:
+        report("node with keys", share, attack)
+    with attack_subscriber(lambda: mutated(corpus, chance)) as attack:
+        report("subscriber", share, attack)
+    with attack_metrics(chance) as attack:
+        report("metrics", share, attack)
+    with attack_control(chance) as attack:
+        report("control", share if args.control is None else args.control, attack)
 
 
 def cover(target: str, runs: int) -> None:
@@ -98,20 +90,19 @@ def cover(target: str, runs: int) -> None:
     guided_control(runs, live=target == "control-socket")
 
 
-def report(attacks: dict[str, tuple[int, Callable[[], bool]]]) -> None:
-    """Run each attack so often, and print how many were taken for something, and what it cost in memory."""
+def report(name: str, count: int, attack: Callable[[], bool]) -> None:
+    """Attack so often, and print how many attacks were taken for something, and what they cost in memory."""
     line = StatusLine(sys.stderr)
-    for name, (count, attack) in attacks.items():
-        taken, began, early = 0, time.monotonic(), resident_mb()
-        for done in range(count):
-            taken += attack()
-            if done == count // 10:
-                early = resident_mb()
-            if not done % 256:
-                line.show(f"{name}: {done} of {count}")
-        line.clear()
-        spent, grown = time.monotonic() - began, (resident_mb() or 0.0) - (early or 0.0)
-        print(f"{name}: {count} messages in {spent:.1f} s, {taken} accepted, no crash; memory grew by {grown:.1f} MB")
+    taken, began, early = 0, time.monotonic(), resident_mb()
+    for done in range(count):
+        taken += attack()
+        if done == count // 10:
+            early = resident_mb()
+        if not done % 256:
+            line.show(f"{name}: {done} of {count}")
+    line.clear()
+    spent, grown = time.monotonic() - began, (resident_mb() or 0.0) - (early or 0.0)
+    print(f"{name}: {count} messages in {spent:.1f} s, {taken} accepted, no crash; memory grew by {grown:.1f} MB")
 
 
 def unpack(packed: bytes) -> Frames:
