@@ -43,37 +43,46 @@ def fit(folder: Path, out: str, *more: str, head: str = "centre") -> int:
     return int(main(["fit", "--out", str(folder / out), *data, *size, *start, *more]))
 
 
+WHOLE = ("--epochs", "2", "--precision", "mixed_bfloat16")
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> Path:
+    """The folder of a run of two epochs."""
+    assert fit(folder, "whole", *WHOLE) == 0
+    return folder / "whole"
+
+
 def weights_by_path(model: Any) -> dict[str, np.ndarray]:
     return {variable.path: variable.numpy() for variable in model.variables}
 
 
 @pytest.mark.timeout(600)
-def test_the_head_learns_and_the_trunk_stays_as_it_is(folder: Path) -> None:
+def test_the_head_learns_and_the_trunk_stays_as_it_is(folder: Path, whole: Path) -> None:
     from training.models.saved import load_model
 
-    assert fit(folder, "run", "--epochs", "1", "--precision", "mixed_bfloat16") == 0
-    before, after = load_model(folder / "trunk.keras"), load_model(folder / "run" / "model.keras")
+    before, after = load_model(folder / "trunk.keras"), load_model(whole / "model.keras")
     assert after.output_names == ["logits", "centres", "offsets"]
-    trunk, whole = weights_by_path(before), weights_by_path(after)
-    assert all((whole[path] == values).all() for path, values in trunk.items())
+    trunk, learnt = weights_by_path(before), weights_by_path(after)
+    assert all((learnt[path] == values).all() for path, values in trunk.items())
     frame = np.random.default_rng(0).integers(0, 256, (1, 64, 128, 3), np.uint8)
     logits, centres, offsets = (np.asarray(answer) for answer in after.predict_on_batch(frame))
     assert (logits == np.asarray(before.predict_on_batch(frame))).all()
     assert centres.shape == (1, 16, 32, 1)
     assert offsets.shape == (1, 16, 32, 2)
-    (line,) = [json.loads(text) for text in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert 0 <= line["kitti:proxy car AP50"] <= 1
-    assert "kitti:proxy told apart" in line
-    assert (folder / "run" / "predictions.png").stat().st_size > 1000
-    assert "car AP50" in (folder / "run" / "report.html").read_text()
+    lines = [json.loads(text) for text in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert all(0 <= line["kitti:proxy car AP50"] <= 1 and "kitti:proxy told apart" in line for line in lines)
+    assert (whole / "predictions.png").stat().st_size > 1000
+    assert "car AP50" in (whole / "report.html").read_text()
 
 
 @pytest.mark.timeout(600)
-def test_a_resumed_run_ends_like_one_that_was_not_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_ends_like_one_that_was_not_stopped(
+    folder: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from training.models.saved import load_model
     from training.saver import Saver
-
-    assert fit(folder, "whole", "--epochs", "2") == 0
 
     def stop(saver: Saver, epoch: int, logs: dict[str, float] | None = None) -> None:
         end_epoch(saver, epoch, logs)
@@ -82,13 +91,13 @@ def test_a_resumed_run_ends_like_one_that_was_not_stopped(folder: Path, monkeypa
     end_epoch = Saver.on_epoch_end
     monkeypatch.setattr(Saver, "on_epoch_end", stop)
     start = shutil.copyfile(folder / "trunk.keras", folder / "start.keras")
-    begun = ("--epochs", "2", "--initial-weights", str(start))
+    begun = (*WHOLE, "--initial-weights", str(start))
     fit(folder, "stopped", *begun)
     start.unlink()  # only a beginning needs it
     assert not (folder / "stopped" / "model.keras").exists()
     monkeypatch.undo()
     assert fit(folder, "stopped", *begun, "--resume") == 0
-    one, other = (weights_by_path(load_model(folder / run / "model.keras")) for run in ("whole", "stopped"))
+    one, other = (weights_by_path(load_model(run / "model.keras")) for run in (whole, folder / "stopped"))
     assert all(np.allclose(values, other[path], atol=1e-5) for path, values in one.items())
 
 
