@@ -40,7 +40,8 @@ def test_a_model_that_comes_with_the_package_goes_by_its_name(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert read_spec(model_file("fcn8s-slim")).id == "fcn8s-slim"
+    for name in ("fcn8s-slim", "unet-slim"):
+        assert read_spec(model_file(name)).id == name
     assert model_file("nothing-by-this-name") == Path("nothing-by-this-name")
     assert model_file("folder/fcn8s-slim") == Path("folder/fcn8s-slim")
     model.rename(tmp_path / "fcn8s-slim")
