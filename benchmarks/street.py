@@ -47,7 +47,7 @@ def main() -> int:
         print(f"{width}x{height}", *(f"{weather} {value:.1f}" for weather, value in medians.items()), f"all {mean:.1f}")
         kept &= mean >= LEAST.get((width, height), 0.0)
     if args.out:
-        args.out.write_text(json.dumps({"command": sys.argv[1:], "frames_a_second": rates}, indent=1) + "\n")
+        args.out.write_text(json.dumps({"frames": args.frames, "frames_a_second": rates}, indent=1) + "\n")
     return 0 if kept else 1
 
 
