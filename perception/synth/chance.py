@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -109,8 +110,9 @@ class Wander:
         self._key = mix(key, 77)
         self._step = step
         self._amplitude = amplitude
-        self._points: dict[int, float] = {}
-        self._fours: dict[int, tuple[float, float, float, float]] = {}
+        # Bounded, for a street has no end.
+        self._point = lru_cache(maxsize=4096)(self._draw)
+        self._four = lru_cache(maxsize=1024)(self._around)
 
     def value(self, where: float) -> float:
         """Its value at one place."""
@@ -142,21 +144,12 @@ class Wander:
         cell = math.floor(place)
         return cell, place - cell
 
-    def _four(self, cell: int) -> tuple[float, float, float, float]:
+    def _around(self, cell: int) -> tuple[float, float, float, float]:
         """The control points that decide the values of one cell."""
-        if cell not in self._fours:
-            self._fours[cell] = (
-                self._point(cell - 1),
-                self._point(cell),
-                self._point(cell + 1),
-                self._point(cell + 2),
-            )
-        return self._fours[cell]
+        return self._point(cell - 1), self._point(cell), self._point(cell + 1), self._point(cell + 2)
 
-    def _point(self, cell: int) -> float:
-        if cell not in self._points:
-            self._points[cell] = unit(self._key, cell) * 2.0 - 1.0
-        return self._points[cell]
+    def _draw(self, cell: int) -> float:
+        return unit(self._key, cell) * 2.0 - 1.0
 
 
 def _value(p0: Number, p1: Number, p2: Number, p3: Number, t: Number) -> Number:
