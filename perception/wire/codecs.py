@@ -134,7 +134,7 @@ def run_lengths(flat: Array) -> tuple[npt.NDArray[np.uint16], Array]:
     """Lengths and values of the runs of a flat array; a run over 65,535 is split."""
     if flat.size == 0:
         return np.empty(0, "<u2"), flat
-    ends = _run_ends(flat)
+    ends = _run_ends(flat.view(f"u{flat.itemsize}"))  # equal bits: 0.0 and -0.0 are two runs
     lengths = ends.copy()
     lengths[1:] -= ends[:-1]
     lengths[0] += 1

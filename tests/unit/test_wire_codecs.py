@@ -40,6 +40,12 @@ def test_what_goes_in_comes_out(array, codec):
     np.testing.assert_array_equal(decoded, array)
 
 
+@pytest.mark.parametrize("codec", CODECS)
+def test_floats_come_out_bit_for_bit(codec):
+    array = np.array([0.0, -0.0, -0.0, np.nan, np.nan, np.inf, -np.inf, 1e-45], np.float32)
+    assert decode_array(*encode_array("x", array, codec)).tobytes() == array.tobytes()
+
+
 @given(maps(), st.sampled_from(CODECS))
 def test_memory_order_does_not_matter(array, codec):
     turned = array.T
