@@ -12,7 +12,7 @@ from perception.cli.run import add_settings, given_settings
 from perception.config import Layers, NodeConfig, read_layers
 from perception.config.geometry import Calibration
 from perception.config.layers import Setting
-from perception.errors import ConfigError, ModelError, RoadcastError
+from perception.errors import ConfigError, RoadcastError
 from perception.sources.address import redact
 
 WIDEST_VALUE = 48  # characters; a longer value pushes its origin to the right
@@ -67,7 +67,7 @@ def _not_there(config: NodeConfig) -> Iterator[RoadcastError]:
     """What the settings name and this machine does not have. Cameras are not connected to: they may come later."""
     from perception.control.place import check_control
     from perception.engines.open import check_name
-    from perception.engines.shipped import model_file
+    from perception.engines.shipped import model_file, no_such_model
     from perception.stream import open_stream
 
     try:
@@ -75,9 +75,7 @@ def _not_there(config: NodeConfig) -> Iterator[RoadcastError]:
     except RoadcastError as problem:
         yield problem
     if config.model is not None and not model_file(config.model).is_file():
-        yield ModelError(
-            f"There is no model file {str(config.model)!r}. Give the path of an ONNX file, or leave it out."
-        )
+        yield no_such_model(config.model)
     if config.enhance is not None:
         from perception.engines.enhancement import read_enhancement
 

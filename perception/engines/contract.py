@@ -24,6 +24,7 @@ import numpy.typing as npt
 from perception.classes import CITYSCAPES, ClassTable, SemanticClass
 from perception.engines.engine import ModelSpec
 from perception.engines.onnx_file import OnnxHeader, OnnxTensor, read_header
+from perception.engines.shipped import no_such_model
 from perception.errors import ConfigError, ModelError, ShapeError
 from perception.types import Size
 
@@ -53,6 +54,8 @@ def read_spec(path: Path) -> ModelSpec:
     Raises:
         ModelError: the file is missing or unreadable, or breaks the contract.
     """
+    if not path.exists():
+        raise no_such_model(path)
     header = read_header(path)
     try:
         return _spec(header, path)

@@ -20,10 +20,9 @@ from perception.engines.contract import read_spec
 from perception.engines.joining import ENHANCED, GRAPH, IMAGE, METADATA, OPSET, join_graphs
 from perception.engines.onnx_file import read_header
 from perception.engines.protobuf import field, integer, messages, raw_fields, text
+from perception.engines.shipped import ENHANCEMENTS, MODELS
 from perception.errors import ModelError
 
-NAMES = ("denoise", "lowlight", "superres")
-MODELS = Path(__file__).parent.parent / "models"
 _FORMAT = 1  # of what is in the cache
 _KEPT = 8  # joined files, those that were used last
 _OLDEST_OPSET = 13  # from which on the operators of an enhancement mean the same
@@ -41,14 +40,16 @@ class Enhancement:
 
 
 def read_enhancement(given: str) -> Enhancement:
-    """One of ``NAMES``, which come with the package, or the path of an ONNX file.
+    """One of ``ENHANCEMENTS``, which come with the package, or the path of an ONNX file.
 
     Raises:
         ModelError: there is no such file, or it is no enhancement.
     """
-    path = MODELS / f"{given}.onnx" if given in NAMES else Path(given)
+    path = MODELS / f"{given}.onnx" if given in ENHANCEMENTS else Path(given)
     if not path.is_file() and path.suffix != ".onnx":
-        raise ModelError(f"There is no enhancement {given!r}. Choose one of {', '.join(NAMES)}, or give an ONNX file.")
+        raise ModelError(
+            f"There is no enhancement {given!r}. Choose one of {', '.join(ENHANCEMENTS)}, or give an ONNX file."
+        )
     header = read_header(path)
     outputs = {tensor.name: tensor.dtype for tensor in header.outputs}
     if outputs.get(IMAGE) != "uint8" or outputs.get(ENHANCED) != "float32":

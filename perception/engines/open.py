@@ -34,7 +34,7 @@ def open_engine(
         threads: cores the engine may use, None for all.
         slots: batches that may lie between submit and result, None for what suits the mode.
         device: ``cpu``, ``cuda``, or ``auto`` for CUDA where it works.
-        enhance: what is put before the model, one of ``perception.engines.enhancement.NAMES`` or an ONNX file.
+        enhance: what is put before the model, one of ``perception.engines.shipped.ENHANCEMENTS`` or an ONNX file.
 
     Raises:
         ConfigError: an option has an impossible value, or the engine has no network that could be enhanced.

@@ -63,7 +63,7 @@ def test_check_looks_for_everything_that_is_named(tmp_path: Path, capsys: pytest
     assert main(["config", "check", str(path)]) == 1
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 4
-    for line, what in zip(said, ("no engine 'onnxruntme'", "no model file 'nope.onnx'", "'nope.mp4'", "nohood.png")):
+    for line, what in zip(said, ("no engine 'onnxruntme'", "model 'nope.onnx'", "'nope.mp4'", "nohood.png")):
         assert what in line
 
 

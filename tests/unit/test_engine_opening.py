@@ -230,6 +230,7 @@ def test_shapes_that_break_the_contract(
 ) -> None:
     tensors = {key: tuple(contract.OnnxTensor(*row) for row in rows) for key, rows in changes.items()}  # type: ignore[arg-type]
     monkeypatch.setattr(contract, "read_header", lambda _: _header(**tensors))
+    (tmp_path / "any.onnx").touch()
     with pytest.raises(ModelError, match=message):
         read_spec(tmp_path / "any.onnx")
 
@@ -238,6 +239,19 @@ def test_shapes_that_break_the_contract(
 def test_a_missing_model_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"nowhere\.onnx': there is no such file"):
         open_engine(name, tmp_path / "nowhere.onnx", device="cpu")
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_name_that_no_model_has_is_met_with_those_there_are(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=r"the name of a model that comes with the package: (.+)\.$") as refused:
+        open_engine(name, Path("nope"), device="cpu")
+    offered = str(refused.value).rpartition(": ")[2].rstrip(".").split(", ")
+    assert "default" in offered
+    for found in offered:
+        assert "labels" in read_spec(model_file(found)).outputs  # an enhancement is no answer to --model
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, world, this is text", bytes(range(256)) * 8])

@@ -18,9 +18,10 @@ from tiny_enhancement import inverted, write_enhancement
 from perception.config import NodeConfig
 from perception.engines.answers import check_outputs
 from perception.engines.contract import read_spec
-from perception.engines.enhancement import NAMES, enhanced_model, join, read_enhancement
+from perception.engines.enhancement import enhanced_model, join, read_enhancement
 from perception.engines.open import open_engine
 from perception.engines.protobuf import field, fields, integer, messages, raw_fields, text
+from perception.engines.shipped import ENHANCEMENTS
 from perception.errors import ConfigError, EngineError, ModelError
 
 
@@ -197,7 +198,7 @@ def test_an_image_that_is_no_whole_multiple_of_the_frame_is_an_error(shape: tupl
         check_outputs(read_spec(model), (1, 32, 64, 3), outputs)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ENHANCEMENTS)
 def test_those_of_the_package_go_before_its_model(name: str) -> None:
     enhancement = read_enhancement(name)
     assert enhancement.name == name
