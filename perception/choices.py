@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from perception.config import NodeConfig, Policy
 from perception.engines.engine import Engine, ModelSpec
 from perception.engines.mode import Mode
+from perception.engines.open import open_engine
 from perception.errors import ConfigError
 from perception.refinement.settings import CARD_KEY
 from perception.types import Size
@@ -43,6 +45,19 @@ def choose_mode(config: NodeConfig, *, live: bool) -> Mode:
     if config.mode is not None:
         return config.mode
     return "throughput" if (config.pace == "max" and not live) or len(config.cameras) > 1 else "latency"
+
+
+def open_node_engine(config: NodeConfig, *, live: bool) -> Engine:
+    """The engine that a configuration asks for. Raises as ``perception.engines.open.open_engine``."""
+    return open_engine(
+        config.engine,
+        Path(config.model) if config.model else None,
+        mode=choose_mode(config, live=live),
+        threads=config.threads,
+        slots=config.slots,
+        device=config.device,
+        enhance=config.enhance,
+    )
 
 
 def choose_batch(config: NodeConfig, engine: Engine) -> int:

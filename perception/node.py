@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 
 from perception.arrivals import Arrivals, Inflow
@@ -20,15 +19,14 @@ from perception.choices import (
     check_refinement,
     check_restart,
     choose_batch,
-    choose_mode,
     choose_network_size,
     choose_policy,
     choose_shedding,
+    open_node_engine,
 )
 from perception.config import NodeConfig, Policy
 from perception.control.place import check_control
 from perception.engines.engine import Engine
-from perception.engines.open import open_engine
 from perception.pipeline import Stop, Stopped, in_thread, start, threaded
 from perception.publisher import Publisher
 from perception.publishing import closed_at_end, computed_kinds, open_publisher
@@ -91,7 +89,7 @@ class Node:
         Raises:
             RoadcastError: it cannot be loaded, or does not go together with the node's settings.
         """
-        engine = _open_engine(replace(self.config, model=model), live=self.live)
+        engine = open_node_engine(replace(self.config, model=model), live=self.live)
         try:
             check_refinement(self.config, engine.spec)
             serving = Serving(
@@ -163,7 +161,7 @@ def build(
         check_restart(config, live=live)
         policy = choose_policy(config, live=live)
         sheds = [choose_shedding(config, policy, live=stream.source.live) for stream in streams]
-        engine = opened("loading the model", lambda: _open_engine(config, live=live))
+        engine = opened("loading the model", lambda: open_node_engine(config, live=live))
         parts.callback(_close_engine, engine, stop)
         check_refinement(config, engine.spec)
         serving = Serving(engine, choose_network_size(config, engine.spec), choose_batch(config, engine))
@@ -209,18 +207,6 @@ def build(
         )
         parts.callback(node.halt)
         yield node
-
-
-def _open_engine(config: NodeConfig, *, live: bool) -> Engine:
-    return open_engine(
-        config.engine,
-        Path(config.model) if config.model else None,
-        mode=choose_mode(config, live=live),
-        threads=config.threads,
-        slots=config.slots,
-        device=config.device,
-        enhance=config.enhance,
-    )
 
 
 def _close_engine(engine: Engine, stop: Stop) -> None:

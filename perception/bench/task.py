@@ -6,15 +6,13 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from perception.children import started
-from perception.choices import choose_mode, choose_network_size
+from perception.choices import choose_mode, choose_network_size, open_node_engine
 from perception.config import NodeConfig
 from perception.engines.engine import Engine, ModelSpec
 from perception.engines.mode import Mode
-from perception.engines.open import open_engine
 from perception.errors import RequestError, RoadcastError, SourceError
 from perception.types import Size
 
@@ -42,10 +40,7 @@ class Task:
 
     def open_engine(self) -> Engine:
         """The engine as the node opens it. Raises as ``perception.engines.open.open_engine``."""
-        config = self.config
-        model = Path(config.model) if config.model else None
-        given = {name: getattr(config, name) for name in ("device", "threads", "slots")}
-        return open_engine(config.engine, model, mode=self.mode, **given)
+        return open_node_engine(self.config, live=False)
 
     def network_size(self, spec: ModelSpec, source_size: Size) -> Size:
         """The (w, h) to which the node brings frames of this (w, h)."""

@@ -7,18 +7,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from perception.choices import choose_mode, choose_network_size
+from perception.choices import choose_network_size, open_node_engine
 from perception.classes import CITYSCAPES, ClassTable
 from perception.client.joining import Joiner
 from perception.client.scene import ReceivedScene
 from perception.config import NodeConfig
-from perception.engines.open import open_engine
 from perception.errors import ConfigError, SourceError, WireError
 from perception.pipeline import Stop
 from perception.recording.reader import Recording
@@ -126,15 +124,7 @@ def verify(
     """
     name = recording.stream_with(NEEDED, stream)
     stop = Stop()
-    engine = open_engine(
-        config.engine,
-        Path(config.model) if config.model else None,
-        mode=choose_mode(config, live=False),
-        threads=config.threads,
-        slots=config.slots,
-        device=config.device,
-        enhance=config.enhance,
-    )
+    engine = open_node_engine(config, live=False)
     with closing(engine):
         report = VerifyReport(str(recording.path), engine.spec.id, engine.name, tolerance, object_tolerance)
         comparison = _Comparison(report, CITYSCAPES)

@@ -6,11 +6,9 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from itertools import islice
-from pathlib import Path
 
-from perception.choices import choose_mode, choose_network_size
+from perception.choices import choose_network_size, open_node_engine
 from perception.config import NodeConfig
-from perception.engines.open import open_engine
 from perception.ledger import Ledger
 from perception.pipeline import Stop
 from perception.sources import Source, open_source
@@ -34,15 +32,7 @@ def shots_of_source(config: NodeConfig) -> Feed:
     with ExitStack() as parts:
         source = open_source(config.source, stream=config.stream, pace=config.pace)
         parts.callback(source.close)
-        engine = open_engine(
-            config.engine,
-            Path(config.model) if config.model else None,
-            mode=choose_mode(config, live=source.live),
-            threads=config.threads,
-            slots=config.slots,
-            device=config.device,
-            enhance=config.enhance,
-        )
+        engine = open_node_engine(config, live=source.live)
         parts.callback(engine.close)
         stop, ledger = Stop(), Ledger()
         segmented = segment(engine, size=choose_network_size(config, engine.spec), stop=stop)

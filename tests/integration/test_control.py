@@ -45,15 +45,15 @@ def engine_of(stride: int = 1, class_id: int = 13, classes: ClassTable = CITYSCA
 
 
 class Shelf:
-    """Engines by the name of their model file, in place of ``open_engine``; a gate can hold up what is loaded."""
+    """Engines by the name of their model file, in place of ``open_node_engine``; a gate can hold up what is loaded."""
 
     def __init__(self) -> None:
         self.made: list[RecordedEngine] = []
         self.gate = threading.Event()
         self.gate.set()
 
-    def open(self, _name: str, model: Path | None, **_options: object) -> Engine:
-        name = "first" if model is None else model.stem
+    def open(self, config: NodeConfig, **_options: object) -> Engine:
+        name = "first" if config.model is None else Path(config.model).stem
         if name != "first":
             assert self.gate.wait(PATIENCE_S)
         if name == "missing":
@@ -74,7 +74,7 @@ class Shelf:
 @pytest.fixture
 def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
     made = Shelf()
-    monkeypatch.setattr(perception.node, "open_engine", made.open)
+    monkeypatch.setattr(perception.node, "open_node_engine", made.open)
     return made
 
 

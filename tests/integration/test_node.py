@@ -33,7 +33,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(perception.node, "open_engine", lambda *_args, **_kwargs: recorded())
+    monkeypatch.setattr(perception.node, "open_node_engine", lambda *_args, **_kwargs: recorded())
 
 
 @pytest.fixture
@@ -45,7 +45,9 @@ def source(monkeypatch: pytest.MonkeyPatch) -> Callable[[Source], None]:
 def test_recorded_answers_are_those_of_the_frames(film: str, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The batches that warm an engine up take none of them away."""
     answers = np.broadcast_to(np.arange(30, dtype=np.uint8)[:, None, None], (30, 48, 80)).copy()
-    monkeypatch.setattr(perception.node, "open_engine", lambda *_args, **_kwargs: RecordedEngine({"labels": answers}))
+    monkeypatch.setattr(
+        perception.node, "open_node_engine", lambda *_args, **_kwargs: RecordedEngine({"labels": answers})
+    )
 
     def read() -> dict[int, int]:
         with Subscriber(endpoint, kinds=["labels"], timeout=PATIENCE_S) as subscriber:

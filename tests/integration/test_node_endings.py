@@ -40,7 +40,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Engine], None]:
     """Give the nodes of this test that engine."""
 
     def use(made: Engine) -> None:
-        monkeypatch.setattr(perception.node, "open_engine", lambda *_args, **_kwargs: made)
+        monkeypatch.setattr(perception.node, "open_node_engine", lambda *_args, **_kwargs: made)
 
     use(recorded())
     return use
@@ -198,7 +198,7 @@ def test_an_interruption_while_parts_are_opened_ends_at_once(
         release.wait(60)
 
     engine(recorded())
-    attribute = {"opening the source": "open_streams", "loading the model": "open_engine"}.get(when, "warm_up")
+    attribute = {"opening the source": "open_streams", "loading the model": "open_node_engine"}.get(when, "warm_up")
     monkeypatch.setattr(perception.node, attribute, hang)
     started = time.monotonic()
     assert run(NodeConfig(source=film, publish=endpoint), interrupt=interrupt) is None

@@ -32,7 +32,7 @@ def engine_with_ids() -> RecordedEngine:
 
 
 def test_a_subscriber_gets_the_objects_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(perception.node, "open_engine", lambda *_args, **_kwargs: engine_with_ids())
+    monkeypatch.setattr(perception.node, "open_node_engine", lambda *_args, **_kwargs: engine_with_ids())
     film = clip(tmp_path / "drive.mp4", steady(5))
     config = NodeConfig(
         source=str(film), publish=f"ipc://{tmp_path}/node.ipc", pace="max", wait_subscribers=1, min_object_area=1

@@ -42,7 +42,7 @@ def scenes_of(endpoint: str) -> list[ReceivedScene]:
 
 @pytest.mark.parametrize("track", [True, False])
 def test_overlapping_masks_reach_a_subscriber(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, track: bool) -> None:
-    monkeypatch.setattr(perception.node, "open_engine", lambda *_args, **_kwargs: answers())
+    monkeypatch.setattr(perception.node, "open_node_engine", lambda *_args, **_kwargs: answers())
     film = clip(tmp_path / "drive.mp4", steady(5))
     endpoint = f"ipc://{tmp_path}/node.ipc"
     config = NodeConfig(

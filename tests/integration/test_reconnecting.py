@@ -34,7 +34,9 @@ DEATHS = 50
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.zeros((1, 48, 64), np.uint8)
-    monkeypatch.setattr(perception.node, "open_engine", lambda *_args, **_kwargs: RecordedEngine({"labels": labels}))
+    monkeypatch.setattr(
+        perception.node, "open_node_engine", lambda *_args, **_kwargs: RecordedEngine({"labels": labels})
+    )
 
 
 class Watched:

@@ -300,7 +300,7 @@ class Stuck(SimulatedEngine):
     def close(self):
         ThreadPoolExecutor(1).submit(threading.Event().wait).result()
 
-perception.node.open_engine = lambda *args, **kwargs: Stuck(infer_ms=1)
+perception.node.open_node_engine = lambda *args, **kwargs: Stuck(infer_ms=1)
 """
     with running_with(stuck, film, "--publish", endpoint, "--json") as process:
         code, out, err = interrupted(process)

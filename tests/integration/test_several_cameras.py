@@ -43,7 +43,7 @@ class Counting(RecordedEngine):
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Counting:
     made = Counting()
-    monkeypatch.setattr(perception.node, "open_engine", lambda *_args, **_kwargs: made)
+    monkeypatch.setattr(perception.node, "open_node_engine", lambda *_args, **_kwargs: made)
     return made
 
 
