@@ -43,8 +43,7 @@ class StreamInfo:
 class Channel:
     """The topics of one stream on a socket that it may share. Belongs to the socket's thread.
 
-    ``wanted``, ``state`` and ``fps`` may be read by any thread. ``flags`` may be set to ``("degraded",)`` or
-    ``("replay",)``.
+    ``wanted``, ``state`` and ``fps`` may be read by any thread.
     """
 
     def __init__(
@@ -58,11 +57,11 @@ class Channel:
         clock: Callable[[], float],
     ) -> None:
         self.name = info.name
-        self.flags: tuple[str, ...] = ()
         self.ended = False  # whether its end was told; nothing follows that
         self.expected_fps = info.expected_fps  # a camera tells it when it is connected
         self.changed: Mapping[str, object] = {}  # where the last change of model took effect
         self.paused = False  # by a person: no frames are expected, and none are missed
+        self.camera_fell_back = False  # its pictures are smaller than they were
         self._info = info
         self._ledger = info.ledger
         self._outlet = outlet
@@ -77,17 +76,23 @@ class Channel:
         self._due = {"meta": 0.0, "status": 0.0}
         self._bursts = BurstWatch()
 
-    def serve(self, spec: ModelSpec, engine: str) -> None:
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What every message says of how it came about."""
+        return ("degraded",) if self._engine_fell_back or self.camera_fell_back else ()
+
+    def serve(self, spec: ModelSpec, engine: str, *, fell_back: bool) -> None:
         """Name the model that makes the frames published from now on."""
+        self._engine_fell_back = fell_back
         self._spec = spec
         self._model = ModelInfo(spec.id, spec.sha256[:16], spec.precision, engine)
         self._classes = spec.classes.fingerprint()
         self._due["meta"] = 0.0
 
-    def change(self, spec: ModelSpec, engine: str) -> None:
+    def change(self, spec: ModelSpec, engine: str, *, fell_back: bool) -> None:
         """Say that all frames from now on are another model's: its ``meta`` and ``model_changed``, then they come."""
         before = self._model
-        self.serve(spec, engine)
+        self.serve(spec, engine, fell_back=fell_back)
         if self.ended:
             return
         if "meta" in self.wanted:

@@ -79,8 +79,10 @@ class Node:
         """Publish a scene; where it is the first of another model, say that before it."""
         unused = self.models.reached(scene.model)
         if unused:
-            self.publisher.change(self.engine.spec, self.engine.name)
+            self.publisher.change(self.engine.spec, self.engine.name, fell_back=self.engine.fell_back)
             close_later(unused, self.stop)
+        stream = self.streams[scene.frame.stream]
+        self.publisher.channels[stream.name].camera_fell_back = stream.fell_back(scene.frame.size)
         self.publisher.publish(scene)
 
     def load(self, model: str | None) -> Serving:

@@ -45,7 +45,7 @@ class Publisher:
 
     ``policy`` ``wait`` loses nothing and lets a slow subscriber slow the node; ``drop_oldest`` is the other
     way round. With ``keys`` only clients on their allow-list can subscribe. ``stop`` ends any wait early.
-    ``channels`` holds each stream by its name.
+    ``channels`` holds each stream by its name. ``fell_back`` is the engine's.
 
     Raises:
         ConfigError: a malformed endpoint, policy or stream name, two streams of one name, or an endpoint that
@@ -60,6 +60,7 @@ class Publisher:
         *,
         spec: ModelSpec,
         engine: str,
+        fell_back: bool = False,
         policy: Policy = "drop_oldest",
         insecure: bool = False,
         keys: ServerKeys | None = None,
@@ -92,7 +93,7 @@ class Publisher:
             )
             for info in streams
         }
-        self.serve(spec, engine)
+        self.serve(spec, engine, fell_back=fell_back)
 
     def __enter__(self) -> Publisher:
         return self
@@ -102,16 +103,16 @@ class Publisher:
     ) -> None:
         self.close(failed=error is not None and not isinstance(error, KeyboardInterrupt))
 
-    def serve(self, spec: ModelSpec, engine: str) -> None:
+    def serve(self, spec: ModelSpec, engine: str, *, fell_back: bool) -> None:
         """Name the model that makes the frames published from now on."""
         for channel in self.channels.values():
-            channel.serve(spec, engine)
+            channel.serve(spec, engine, fell_back=fell_back)
 
-    def change(self, spec: ModelSpec, engine: str) -> None:
+    def change(self, spec: ModelSpec, engine: str, *, fell_back: bool) -> None:
         """Say on every stream that the frames published from now on are made by another model."""
         self._outlet.drain()
         for channel in self.channels.values():
-            channel.change(spec, engine)
+            channel.change(spec, engine, fell_back=fell_back)
 
     @property
     def wanted(self) -> frozenset[str]:

@@ -59,6 +59,7 @@ def open_publisher(
         infos,
         spec=engine.spec,
         engine=engine.name,
+        fell_back=engine.fell_back,
         policy=policy,
         insecure=config.insecure,
         keys=keys,

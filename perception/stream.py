@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from math import prod
 from queue import Empty, SimpleQueue
 
 from perception.config import CameraConfig, NodeConfig
@@ -109,6 +110,10 @@ class Stream:
             else:
                 self.away = str(news.detail["reason"])
             yield news
+
+    def fell_back(self, size: Size) -> bool:
+        """Whether this is a camera, and a picture of this (w, h) has fewer pixels than its first one had."""
+        return self.source.live and self.size is not None and prod(size) < prod(self.size)
 
     def drop_stale(self, scene: Scene) -> None:
         """Count a frame that gave way to a newer one."""

@@ -19,23 +19,30 @@ from perception.errors import ModelError
 def open_auto(path: Path, *, mode: Mode, threads: int | None, slots: int | None, device: Device) -> Engine:
     """ONNX Runtime on a GPU if its CUDA provider loads, else OpenVINO in bf16, else ONNX Runtime on the CPU.
 
+    Where one of the first two is to be had here and fails, ``engine.fell_back`` is true.
+
     Raises:
         EngineUnavailable: what was picked is not installed.
         ModelError: the model is missing or damaged, or breaks the graph contract.
     """
-    wants_gpu = device == "cuda" or (device == "auto" and offers_cuda())
-    if wants_gpu:
+    why_not_gpu = None
+    if device == "cuda" or (device == "auto" and offers_cuda()):
         engine = OnnxRuntimeEngine(path, mode=mode, threads=threads, slots=slots, device=device)
-        if engine.on_gpu or find_spec("openvino") is None or not computes_in_bf16():
+        if engine.on_gpu:
             return _picked(engine)
         engine.close()
-    why = _why_not_openvino()
+        why_not_gpu = "the CUDA provider of ONNX Runtime does not load here"
+    failed, why = False, _why_not_openvino()
     if why is None:
         try:
-            return _picked(OpenVinoEngine(path, mode=mode, threads=threads, slots=slots))
+            openvino = OpenVinoEngine(path, mode=mode, threads=threads, slots=slots)
         except ModelError as error:
-            why = f"OpenVINO cannot run this model ({error})"
-    return _picked(OnnxRuntimeEngine(path, mode=mode, threads=threads, slots=slots, device="cpu"), why)
+            failed, why = True, f"OpenVINO cannot run this model ({error})"
+        else:
+            return _picked(openvino, why_not_gpu, fell_back=why_not_gpu is not None)
+    return _picked(
+        OnnxRuntimeEngine(path, mode=mode, threads=threads, slots=slots, device=device), why, fell_back=failed
+    )
 
 
 def _why_not_openvino() -> str | None:
@@ -47,7 +54,8 @@ def _why_not_openvino() -> str | None:
     return None
 
 
-def _picked(engine: Engine, why: str | None = None) -> Engine:
+def _picked(engine: Engine, why: str | None = None, *, fell_back: bool = False) -> Engine:
+    engine.fell_back = engine.fell_back or fell_back
     engine.reason = (
         f"auto picked {engine.reason}" if why is None else f"auto picked {engine.reason[:-1]}, because {why}."
     )

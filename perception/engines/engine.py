@@ -59,6 +59,7 @@ class Engine(Protocol):
     slots: int  # batches that may lie between submit and result
     spec: ModelSpec
     reason: str  # one sentence: what runs the model, and why this
+    fell_back: bool  # something better was offered here and failed; ``reason`` says what
 
     def submit(self, frames: Batch) -> Pending:
         """Start one batch and return at once, or block while no slot is free: that is the back-pressure.

@@ -29,7 +29,8 @@ class OnnxRuntimeEngine:
             one batch at a time on all cores.
         threads: cores to use; None for all that this process may use.
         slots: batches between submit and result; None for one more than run at the same time.
-        device: ``cuda`` insists on the GPU, ``auto`` takes it where it works and says so where it does not.
+        device: ``cuda`` insists on the GPU, ``auto`` takes it where it works and says so where it does not:
+            then ``fell_back`` is true.
 
     Raises:
         EngineUnavailable: onnxruntime is not installed, or ``device`` is ``cuda`` and CUDA does not load.
@@ -51,6 +52,7 @@ class OnnxRuntimeEngine:
         workers = workers_for(mode, threads)
         self._session, self.reason = _open(model, workers, device)
         self.on_gpu = self._session.get_providers()[0] == CUDA
+        self.fell_back = device == "auto" and offers_cuda() and not self.on_gpu
         self.slots = slots or workers.parallel + 1
         run = self._run_on_gpu if self.on_gpu else self._run
         self._pool = RunPool(run, engine=NAME, workers=workers.parallel, slots=self.slots)

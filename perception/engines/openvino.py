@@ -38,6 +38,7 @@ class OpenVinoEngine:
     """
 
     name = NAME
+    fell_back = False
 
     def __init__(
         self, model: Path, *, mode: Mode = "throughput", threads: int | None = None, slots: int | None = None

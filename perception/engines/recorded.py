@@ -33,6 +33,7 @@ class RecordedEngine:
     """
 
     name = NAME
+    fell_back = False
 
     def __init__(self, outputs: Outputs, *, classes: ClassTable = CITYSCAPES, slots: int = 2) -> None:
         self._length = _check(outputs)

@@ -28,6 +28,7 @@ class SimulatedEngine:
     """Serves batches one after the other, each for ``infer_ms`` milliseconds."""
 
     name = NAME
+    fell_back = False
 
     def __init__(self, *, infer_ms: float = 8.0, slots: int = 2) -> None:
         self.spec = ModelSpec(

@@ -64,8 +64,10 @@ class Shelf:
             "first": engine_of,
             "second": lambda: engine_of(stride=2, class_id=11, classes=OTHER_CLASSES),
             "third": lambda: engine_of(class_id=0, sure=False),
+            "fallback": lambda: engine_of(class_id=12),
         }
         engine = kinds[name]()
+        engine.fell_back = name == "fallback"
         assert isinstance(engine, RecordedEngine)
         self.made.append(engine)
         return engine
@@ -179,6 +181,19 @@ def test_a_model_changes_between_two_frames(tmp_path: Path, shelf: Shelf) -> Non
         order.index(("meta", first_new_meta)) < order.index(("event", event.header.seq)) < order.index(("labels", at))
     )
     assert [engine.is_closed for engine in shelf.made] == [True, True]
+
+
+def test_messages_of_an_engine_that_fell_back_are_flagged(tmp_path: Path, shelf: Shelf) -> None:  # noqa: ARG001
+    with running(tmp_path, model="/fallback.onnx") as node:
+        node.wait_for_frames(3)
+        assert node.ask("reload", model="/second.onnx")["effective"]
+        node.wait_for_frames(3)
+    assert {message.header.flags for message in node.of("meta")} == {("degraded",), ()}
+    for message in node.of("labels"):
+        fell_back = 12 in message.array("labels")
+        assert message.header.flags == (("degraded",) if fell_back else ())
+    (change,) = [message for message in node.of("event") if message.body["name"] == "model_changed"]
+    assert change.header.flags == ()
 
 
 def test_all_streams_of_a_node_change_and_what_a_model_lacks_is_not_sent(tmp_path: Path, shelf: Shelf) -> None:

@@ -52,6 +52,7 @@ class FailingEngine:
     name = "failing"
     slots = 2
     reason = "Fails on purpose."
+    fell_back = False
 
     def __init__(self, after: int) -> None:
         self._inner = recorded()

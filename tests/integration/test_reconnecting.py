@@ -207,6 +207,31 @@ def test_a_camera_that_dies_fifty_times() -> None:
     assert "defunct" not in listed
 
 
+def test_a_camera_that_comes_back_with_a_smaller_picture_is_flagged(tmp_path: Path) -> None:
+    widths = iter((64, 32, 96))
+
+    def script(camera: Camera) -> None:
+        width = next(widths, 96)
+        camera.begin()
+        camera.stream(100_000 if width == 96 else 20, width)
+
+    flags: dict[int, set[tuple[str, ...]]] = {64: set(), 32: set(), 96: set()}
+    interrupt = threading.Event()
+    with camera_server(script) as (url, _):
+        config = NodeConfig(source=url, publish=f"ipc://{tmp_path}/node", retry_pause=0.01, wait_subscribers=1)
+        thread = threading.Thread(target=run, args=(config,), kwargs={"interrupt": interrupt})
+        thread.start()
+        with Subscriber(config.publish, kinds=["labels"], timeout=PATIENCE_S) as subscriber:
+            for message in subscriber:
+                assert message.header.frame is not None
+                flags[message.header.frame.source_size[0]].add(message.header.flags)
+                if flags[96]:
+                    break
+        interrupt.set()
+        thread.join(PATIENCE_S)
+    assert flags == {64: {()}, 32: {("degraded",)}, 96: {()}}
+
+
 def test_a_camera_that_stays_away_is_given_up() -> None:
     def script(camera: Camera) -> None:
         camera.refuse(404)

@@ -20,6 +20,7 @@ from perception.classes import CITYSCAPES
 from perception.engines import auto, contract
 from perception.engines import onnxruntime as onnxruntime_engine
 from perception.engines.contract import read_spec
+from perception.engines.engine import Engine
 from perception.engines.onnx_file import read_header
 from perception.engines.onnxruntime import OnnxRuntimeEngine
 from perception.engines.open import open_engine
@@ -85,6 +86,7 @@ def test_a_cuda_provider_that_does_not_load_is_reported(model: Path, monkeypatch
     monkeypatch.setattr(onnxruntime_engine, "_session", lambda *_: _WithoutGpu())
     engine = open_engine("onnxruntime", model)
     assert "it has a CUDA provider, but that does not load here" in engine.reason
+    assert engine.fell_back
     engine.close()
     with pytest.raises(EngineUnavailable, match="does not load here"):
         open_engine("onnxruntime", model, device="cuda")
@@ -111,6 +113,7 @@ def test_auto_takes_onnxruntime_without_openvino_and_says_so(model: Path, monkey
     engine = open_engine("auto", model)
     assert engine.name == "onnxruntime"
     assert "because OpenVINO is not installed" in engine.reason
+    assert not engine.fell_back  # nothing here was better
     engine.close()
 
 
@@ -122,6 +125,36 @@ def test_auto_takes_onnxruntime_where_openvino_would_compute_in_fp32(
     engine = open_engine("auto", model)
     assert engine.name == "onnxruntime"
     assert "no bf16" in engine.reason
+    assert not engine.fell_back
+    engine.close()
+
+
+def test_auto_falls_back_where_openvino_cannot_run_the_model(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object, **_options: object) -> Engine:
+        raise ModelError("it has an operator of its own")
+
+    monkeypatch.setattr(auto, "_why_not_openvino", lambda: None)
+    monkeypatch.setattr(auto, "OpenVinoEngine", refuse)
+    engine = open_engine("auto", model)
+    assert engine.name == "onnxruntime"
+    assert engine.fell_back
+    assert "because OpenVINO cannot run this model (it has an operator of its own)" in engine.reason
+    engine.close()
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_auto_falls_back_from_a_gpu_that_does_not_load(
+    offered: bool, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (auto, onnxruntime_engine):
+        monkeypatch.setattr(module, "offers_cuda", lambda: offered)
+    monkeypatch.setattr(onnxruntime_engine, "_session", lambda *_: _WithoutGpu())
+    monkeypatch.setattr(auto, "_why_not_openvino", lambda: None)
+    monkeypatch.setattr(auto, "OpenVinoEngine", lambda *_args, **_options: open_engine("simulated://"))
+    engine = open_engine("auto", model)
+    assert engine.name == "simulated"
+    assert engine.fell_back == offered
+    assert ("the CUDA provider of ONNX Runtime does not load here" in engine.reason) == offered
     engine.close()
 
 

@@ -31,6 +31,7 @@ class TensorRtEngine:
     """
 
     name = NAME
+    fell_back = False
 
     def __init__(self, network: Network, device: Device, passport: Passport, *, gpu: Gpu, slots: int = 2) -> None:
         self.spec = spec_from_card(
