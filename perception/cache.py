@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from pathlib import Path
 
-from perception.errors import ConfigError, OutputError
+from perception.errors import ConfigError
 
 _ABANDONED_S = 24 * 3600.0  # a temporary file this old is no longer written by anybody
 
@@ -35,24 +34,5 @@ def last_used(path: Path) -> float:
 
 
 def abandoned(folder: Path) -> list[Path]:
-    """What ``write_whole`` left in the folder where it was killed, yesterday or before."""
+    """What ``perception.files.write_whole`` left in the folder where it was killed, yesterday or before."""
     return [path for path in folder.glob(".*") if time.time() - last_used(path) > _ABANDONED_S]
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all, whoever else writes it. Raises OutputError."""
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"Cannot write {str(path)!r}: {error.strerror}. Check free space and the folder's permissions."
-        ) from None

@@ -20,14 +20,19 @@ def check_folder(path: Path) -> None:
         raise ConfigError(f"Cannot write {str(path)!r}: it is no ordinary file. Give the name of one.")
 
 
-def temporary_beside(path: Path) -> Path:
-    """A new empty file in the folder of ``path``, with its suffix, to be moved over it when it is whole.
+def temporary_beside(path: Path, suffix: str | None = None) -> Path:
+    """A new empty file in the folder of ``path``, to be moved over it when it is whole.
+
+    Args:
+        suffix: None for that of ``path``, by which a library may tell the format.
 
     Raises:
         OutputError: the folder cannot be written to.
     """
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}-", suffix=path.suffix if suffix is None else suffix, dir=path.parent
+        )
     except OSError as error:
         raise cannot_write(path, error) from error
     mask = os.umask(0)
@@ -48,18 +53,21 @@ def save_png(path: Path, image: Image) -> None:
     done, data = cv2.imencode(".png", image)
     if not done:
         raise OutputError(f"Cannot write {str(path)!r}: an image of shape {image.shape} does not fit into a PNG.")
-    save_bytes(path, data.tobytes())
+    write_whole(path, data.tobytes())
 
 
-def save_bytes(path: Path, data: bytes) -> None:
-    """Write a file.
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write a file that appears whole or not at all, whoever else writes it; text as UTF-8.
 
     Raises:
         OutputError: it cannot be written; an existing file of that name stays as it was.
     """
-    temporary = temporary_beside(path)
+    temporary = temporary_beside(path, ".part")  # what looks for files of a kind must not find it
     try:
-        temporary.write_bytes(data)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the name without the content
         temporary.replace(path)
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -69,5 +77,7 @@ def save_bytes(path: Path, data: bytes) -> None:
 
 def cannot_write(path: Path, error: Exception) -> OutputError:
     """The error for a file that could not be written, with the reason the system gave."""
+    if isinstance(error, FileNotFoundError):
+        return OutputError(f"Cannot write {str(path)!r}: there is no folder {str(path.parent)!r}. Create it first.")
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return OutputError(f"Cannot write {str(path)!r}: {reason}. Check free space and the folder's permissions.")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from perception.classes import CITYSCAPES, ClassTable
 from perception.errors import ConfigError
+from perception.files import write_whole
 from perception.refinement.settings import CARD_KEY, WEIGHT
-from training.files import write_atomically
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -79,5 +79,5 @@ def write_card(card: ModelCard, model: Path) -> Path:
         **card.facts,
     }
     path = model.with_suffix(".json")
-    write_atomically(path, json.dumps(content, indent=2) + "\n")
+    write_whole(path, json.dumps(content, indent=2) + "\n")
     return path

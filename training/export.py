@@ -15,10 +15,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from perception.errors import ModelError
+from perception.files import write_whole
 from perception.stages.centres import CentreSettings
 from perception.types import Size
 from training.card import ModelCard
-from training.files import write_atomically
 from training.graph_crf import add_probabilities, crf_settings, enlarge, probability_output, refine_logits
 from training.graph_grouping import add_grouping, grouped_outputs, output_names
 from training.graph_head import add_map_outputs, label_maps
@@ -105,7 +105,7 @@ def export_onnx(
     if size is not None:
         _fix_size(proto, size, label_stride)
     onnx.checker.check_model(proto, full_check=True)
-    write_atomically(path, proto.SerializeToString())
+    write_whole(path, proto.SerializeToString())
     return kept
 
 
@@ -130,7 +130,7 @@ def replace_card(path: Path, card: ModelCard) -> None:
     proto = onnx.load(path)
     del proto.metadata_props[:]
     helper.set_model_props(proto, card.metadata())
-    write_atomically(path, proto.SerializeToString())
+    write_whole(path, proto.SerializeToString())
 
 
 def _assemble(graph: OnnxGraph, card: ModelCard, *, halve_weights: bool) -> onnx.ModelProto:

@@ -14,10 +14,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from perception.classes import CITYSCAPES
+from perception.files import write_whole
 from perception.types import VOID, Image, LabelMap
 from training.data.datasets import Pair, read_pair
 from training.data.taxonomy import membership
-from training.files import write_atomically
 
 DPI = 110
 _SHEET_ROWS = 5
@@ -107,4 +107,4 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG. Raises OutputError."""
     content = BytesIO()
     FigureCanvasAgg(figure).print_figure(content, format="png", dpi=DPI)
-    write_atomically(path, content.getvalue())
+    write_whole(path, content.getvalue())

@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 
 from perception.errors import ConfigError, OutputError
+from perception.files import write_whole
 from perception.synth.palette import label_id_table
 from perception.types import LabelMap
 from training.data.datasets import Pair
-from training.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +42,4 @@ class PredictionWriter:
         except OSError as error:
             raise OutputError(f"Cannot make the folder {self.folder}: {error.strerror}.") from None
         _, data = cv2.imencode(".png", label_id_table()[labels])
-        write_atomically(self.folder / name, data.tobytes())
+        write_whole(self.folder / name, data.tobytes())

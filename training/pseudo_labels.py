@@ -18,11 +18,11 @@ import cv2
 import numpy as np
 
 from perception.errors import ConfigError, OutputError
+from perception.files import write_whole
 from perception.stages.prepare import prepare
 from perception.types import VOID, Frame, Image, LabelMap, Size
 from training.answers import Answer
 from training.data.taxonomy import LABEL_ID_LIMIT, train_ids_from_label_ids
-from training.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ def label_frames(
         found = ids[_sure_labels(frame.image, answer, network_size, least)]
         stem = f"{city}_000000_{frame.number:06}"
         # The labels first: a frame without labels would be an error in the data set, the other way round it is not.
-        write_atomically(labels / f"{stem}_gtFine_labelIds.png", _png(found))
-        write_atomically(images / f"{stem}_leftImg8bit.png", _png(frame.image))
+        write_whole(labels / f"{stem}_gtFine_labelIds.png", _png(found))
+        write_whole(images / f"{stem}_leftImg8bit.png", _png(frame.image))
         yield Written(frame.number, float((found > 0).mean()))
 
 

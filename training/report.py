@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from perception.errors import ConfigError, SourceError
-from training.files import write_atomically
+from perception.files import write_whole
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1d2328;background:#fff;max-width:72rem;margin:2rem auto;padding:0 1rem}
@@ -36,7 +36,7 @@ def write_report(folder: Path) -> Path:
         starts = _read(folder / "starts.json")["starts"]
     lines = read_metrics(folder)
     path = folder / "report.html"
-    write_atomically(path, _page(folder, config, starts, lines))
+    write_whole(path, _page(folder, config, starts, lines))
     return path
 
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from perception.errors import ConfigError, ModelError, OutputError
-from training.files import write_atomically
+from perception.files import write_whole
 from training.settings import FitConfig
 
 # Settings that change how a run is done, not what comes out.
@@ -57,13 +57,13 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"Cannot make the run folder {self.path}: {error.strerror}.") from None
-        write_atomically(self.path / "config.json", json.dumps(self.config, indent=1) + "\n")
+        write_whole(self.path / "config.json", json.dumps(self.config, indent=1) + "\n")
         if start is not None:
             starts = self._read("starts.json")["starts"] if (self.path / "starts.json").exists() else []
-            write_atomically(self.path / "starts.json", json.dumps({"starts": [*starts, start]}, indent=1) + "\n")
+            write_whole(self.path / "starts.json", json.dumps({"starts": [*starts, start]}, indent=1) + "\n")
         metrics = self.path / "metrics.jsonl"
         lines = metrics.read_text().splitlines(keepends=True) if metrics.exists() else []
-        write_atomically(metrics, "".join(lines[:first_epoch]))  # one line an epoch
+        write_whole(metrics, "".join(lines[:first_epoch]))  # one line an epoch
 
     def add_metrics(self, line: Mapping[str, Any]) -> None:
         """Append one epoch's line. Raises OutputError."""
@@ -85,7 +85,7 @@ class RunFolder:
         name = f"checkpoint-{epoch}.weights.h5"
         state = [*model.variables, *model.optimizer.variables]
         _write_by(lambda path: model.save_weights(path, overwrite=True), "part.weights.h5", self.path / name, state)
-        write_atomically(self.path / "checkpoint.json", json.dumps({"epoch": epoch, "weights": name}))
+        write_whole(self.path / "checkpoint.json", json.dumps({"epoch": epoch, "weights": name}))
         if before not in (None, name):
             (self.path / before).unlink(missing_ok=True)
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from perception.errors import ConfigError, RoadcastError
+from perception.files import write_whole
 from perception.synth.chance import mix
 from perception.synth.options import StreetOptions, Weather
 from perception.terminal import StatusLine
 from perception.types import Size
-from training.files import write_atomically
 
 CARD = "synth.json"
 FPS = 30.0
@@ -124,7 +124,7 @@ def _claim(out: Path, order: Order, *, overwrite: bool) -> None:
         for tree in ("leftImg8bit", "gtFine"):  # images first: what has an image has its labels
             for path in (out / tree / order.split).glob("synth*/synth*_[0-9]*_[0-9]*_*.*"):
                 path.unlink()
-    write_atomically(card, json.dumps({**splits, order.split: wanted}, indent=1) + "\n")
+    write_whole(card, json.dumps({**splits, order.split: wanted}, indent=1) + "\n")
 
 
 def _read_card(card: Path) -> dict[str, dict[str, Any]]:
@@ -191,7 +191,7 @@ def render_strip(out: Path, split: str, size: Size, strip: Strip) -> int:
         for kind, content in (files | {kind: _png(pixels) for kind, pixels in maps.items()}).items():
             path = _path(out, split, strip, number, kind)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, content)
+            write_whole(path, content)
     return len(strip.numbers)
 
 

@@ -39,7 +39,7 @@ from witness import Witness
 
 from perception.bench.machine import Load, hardware, software
 from perception.bench.result import write
-from perception.files import save_bytes
+from perception.files import write_whole
 from perception.synth import Street
 from perception.terminal import StatusLine
 
@@ -118,7 +118,7 @@ def _soak(args: argparse.Namespace, folder: Path, stop: threading.Event) -> bool
     print(text)
     args.out.mkdir(parents=True, exist_ok=True)
     write(args.out / "soak.json", result)
-    save_bytes(args.out / "soak.md", text.encode())
+    write_whole(args.out / "soak.md", text)
     return any(bar.met is False for bar in bars)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from perception.errors import RequestError, SourceError
-from perception.files import save_bytes
+from perception.files import write_whole
 from perception.metrics import rounded
 
 SCHEMA = "roadcast-bench"
@@ -47,7 +47,7 @@ def to_text(result: Mapping[str, Any]) -> str:
 
 def write(path: Path, result: Mapping[str, Any]) -> None:
     """Write the result; a file of that name is replaced only by a whole one. Raises OutputError."""
-    save_bytes(path, to_text(result).encode())
+    write_whole(path, to_text(result))
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -42,13 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compile a model. Raises RoadcastError."""
-    from perception.cache import write_whole
     from perception.engines.contract import read_spec
     from perception.engines.shipped import model_file
     from perception.engines.tensorrt.compile import compile_engine
     from perception.engines.tensorrt.library import load_library
     from perception.engines.tensorrt.shapes import choose_shapes
-    from perception.files import check_folder
+    from perception.files import check_folder, write_whole
     from perception.terminal import StatusLine
 
     if args.layers:
@@ -73,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
             line.clear()
     if args.layers:
         rows = [{"name": x.name, "kind": x.kind, "outputs": x.outputs, "nodes": x.nodes} for x in found.layers]
-        write_whole(Path(args.layers), (json.dumps(rows, indent=1) + "\n").encode())
+        write_whole(Path(args.layers), json.dumps(rows, indent=1) + "\n")
     if args.json:
         print(json.dumps({"path": str(found.path), "was_cached": found.was_cached, **found.passport.to_json()}))
     else:

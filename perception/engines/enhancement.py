@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from math import gcd, lcm
 from pathlib import Path
 
-from perception.cache import abandoned, cache_folder, last_used, write_whole
+from perception.cache import abandoned, cache_folder, last_used
 from perception.engines.contract import read_spec
 from perception.engines.joining import ENHANCED, GRAPH, IMAGE, METADATA, OPSET, join_graphs
 from perception.engines.onnx_file import read_header
 from perception.engines.protobuf import field, integer, messages, raw_fields, text
 from perception.engines.shipped import ENHANCEMENTS, MODELS
 from perception.errors import ModelError
+from perception.files import write_whole
 
 _FORMAT = 1  # of what is in the cache
 _KEPT = 8  # joined files, those that were used last

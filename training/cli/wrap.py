@@ -61,9 +61,9 @@ def run(args: argparse.Namespace) -> int:
     if args.out.suffix != ".onnx":
         raise ConfigError(f"The file to write must end in .onnx, got {args.out}.")
     check_folder(args.out)
+    from perception.files import write_whole
     from training.card import ModelCard, write_card
     from training.class_table import CITYSCAPES_CHANNELS, read_channels
-    from training.files import write_atomically
     from training.wrap import ForeignModel, fixed_size, read_foreign, wrap
 
     scale = args.scale or (1.0 if max(args.mean) > 1 else 255.0)
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         trial = Path(folder) / args.out.name
         trial.write_bytes(content)
         labels = _try(trial)
-    write_atomically(args.out, content)
+    write_whole(args.out, content)
     print(f"wrote {args.out} and {write_card(card, args.out)}: {labels}")
     return 0
 

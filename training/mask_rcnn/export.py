@@ -8,10 +8,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from perception.errors import ModelError
+from perception.files import write_whole
 from perception.types import Size
 from training.card import ModelCard
 from training.export import MAPS
-from training.files import write_atomically
 from training.graph_head import add_label_head
 from training.graph_shrink import shrink
 from training.keras_to_onnx import add_keras_model
@@ -39,7 +39,7 @@ def export_detector(model: MaskRCNN, path: Path, card: ModelCard, *, label_strid
         )
     if size is not None and min(size) < LEAST_SIDE:
         raise ModelError(f"A Mask R-CNN takes frames from {LEAST_SIDE} pixels a side on, got {size[0]}x{size[1]}.")
-    write_atomically(path, detector_proto(model, card, label_stride=label_stride, size=size).SerializeToString())
+    write_whole(path, detector_proto(model, card, label_stride=label_stride, size=size).SerializeToString())
 
 
 def detector_proto(

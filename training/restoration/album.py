@@ -11,9 +11,9 @@ import cv2
 import keras
 import numpy as np
 
+from perception.files import write_whole
 from perception.types import Image
 from training.data.datasets import Pair, read_image
-from training.files import write_atomically
 from training.metrics.picture import psnr, ssim
 from training.plots import plot_curves
 from training.report import read_metrics, write_report
@@ -104,7 +104,7 @@ def write_sheet(restore: Restorer, pairs: Sequence[Pair], task: Task, path: Path
     width = max(row[0].shape[1] for row in rows)
     lines = [np.hstack([_filled(cell, width) for cell in row]) for row in rows]
     _, content = cv2.imencode(".png", np.vstack(lines))
-    write_atomically(path, content.tobytes())
+    write_whole(path, content.tobytes())
 
 
 def _fitting(image: Image) -> Image:

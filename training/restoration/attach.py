@@ -10,9 +10,9 @@ from pathlib import Path
 
 from perception.engines.contract import read_spec
 from perception.engines.enhancement import Enhancement, join, read_enhancement
+from perception.files import write_whole
 from training.card import ModelCard
 from training.export import replace_card
-from training.files import write_atomically
 from training.restoration.export import export_enhancement
 from training.restoration.restorer import load_restorer
 
@@ -44,7 +44,7 @@ def put_before(given: str, model: Path, out: Path, card: ModelCard) -> ModelCard
     """
     try:
         with opened_enhancement(given) as enhancement:
-            write_atomically(out, join(enhancement, model))
+            write_whole(out, join(enhancement, model))
     finally:
         model.unlink()
     spec = read_spec(out)

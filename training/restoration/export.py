@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from perception.engines.joining import ENHANCED
-from training.files import write_atomically
+from perception.files import write_whole
 from training.keras_to_onnx import add_keras_model
 from training.onnx_graph import OnnxGraph
 from training.onnx_model import assemble
@@ -51,7 +51,7 @@ def export_enhancement(model: keras.Model, path: Path, name: str, facts: Mapping
     proto = assemble(graph, name, outputs, metadata, halve_weights=True)
     onnx.checker.check_model(proto, full_check=True)
     content = proto.SerializeToString()
-    write_atomically(path, content)
+    write_whole(path, content)
     identity = {"id": name, "file": path.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     weights = {"weights": int(model.count_params())}
-    write_atomically(path.with_suffix(".json"), json.dumps({**identity, **rule, **weights, **facts}, indent=2) + "\n")
+    write_whole(path.with_suffix(".json"), json.dumps({**identity, **rule, **weights, **facts}, indent=2) + "\n")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from perception.cache import cache_folder, write_whole
+from perception.cache import cache_folder
 from perception.engines.contract import read_spec
 from perception.engines.tensorrt.build import Built, Recipe, build_plan
 from perception.engines.tensorrt.cache import build_lock, cache_key, engine_path
@@ -16,6 +16,7 @@ from perception.engines.tensorrt.layers import Layer, summarise
 from perception.engines.tensorrt.library import Library
 from perception.engines.tensorrt.passport import Passport, load_checked, read_passport, write_passport
 from perception.errors import EngineError
+from perception.files import write_whole
 
 
 @dataclass(frozen=True, slots=True)

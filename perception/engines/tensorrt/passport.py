@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from perception.cache import write_whole
 from perception.engines.tensorrt.library import BACKENDS, TITLES, Backend, Library
 from perception.engines.tensorrt.shapes import Shapes
 from perception.errors import EngineError
+from perception.files import write_whole
 
 FORMAT = 1
 LEAST_AGREEMENT = 0.99  # share of pixels with the reference's label below which a node refuses an engine
@@ -125,7 +125,7 @@ def passport_path(engine: Path) -> Path:
 
 def write_passport(engine: Path, passport: Passport) -> None:
     """Write the passport beside the engine. Raises OutputError."""
-    write_whole(passport_path(engine), (json.dumps(passport.to_json(), indent=1) + "\n").encode())
+    write_whole(passport_path(engine), json.dumps(passport.to_json(), indent=1) + "\n")
 
 
 def read_passport(engine: Path) -> Passport:
