@@ -105,6 +105,8 @@ class NodeConfig(CameraConfig):
         check_fields(self, {name: rule for name, rule in RULES.items() if name != "source" or not self.camera})
         if self.rate is not None and self.pace == "max":
             raise ConfigError("--rate paces a file, --pace max asks for none: leave one of them out.")
+        if self.refine_weight != WEIGHT and self.refine != "crf":
+            raise ConfigError("--refine-weight is of --refine crf: give both, or neither.")
         if self.camera and self.source:
             raise ConfigError(
                 f"The source {self.source!r} and [[camera]] tables exclude each other: give one of the two."

@@ -134,6 +134,13 @@ def test_a_source_is_needed() -> None:
         load_config({}, environment={})
 
 
+@pytest.mark.parametrize("refine", [{}, {"refine": "crf-reference"}])
+def test_a_weight_is_of_the_fast_crf_alone(refine: dict[str, str]) -> None:
+    assert load_config({"source": "0", "refine": "crf", "refine_weight": "1"}, environment={}).refine_weight == 1
+    with pytest.raises(ConfigError, match=r"--refine-weight is of --refine crf: give both, or neither\."):
+        load_config({"source": "0", "refine_weight": "1", **refine}, environment={})
+
+
 def test_a_config_made_in_python_is_checked_too() -> None:
     with pytest.raises(ConfigError, match=r"slots must be a whole number from 1 to 16; got 0\."):
         NodeConfig(source="0", slots=0)
