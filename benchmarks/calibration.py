@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.engines.open import open_engine
+from perception.files import write_whole
 from perception.stages.calibration import CONSTANT, OF_AREA, OF_SCORE, WHOLE_AREA
 from perception.types import VOID, Instances, LabelMap
 from training.data.datasets import open_dataset
@@ -58,7 +59,7 @@ def main() -> int:
                 result[name]["constants"] = constants(scores, areas, right)
             show(name, result[name])
     if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        write_whole(args.out, json.dumps(result, indent=1) + "\n")
     return 0
 
 

@@ -26,6 +26,7 @@ import onnxruntime
 
 from perception.engines.enhancement import read_enhancement
 from perception.engines.open import open_engine
+from perception.files import write_whole
 from perception.types import Image
 from training.cli.quiet import load_keras
 from training.cli.texts import score_name
@@ -64,7 +65,7 @@ def main() -> int:
         result[f"mIoU on {score_name(text)}"] = labels(text, finetuned, args.engine)
         print(json.dumps(result[f"mIoU on {score_name(text)}"], indent=1))
     if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        write_whole(args.out, json.dumps(result, indent=1) + "\n")
     return 0
 
 

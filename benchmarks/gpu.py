@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from perception.files import write_whole
+
 
 def main() -> int:
     """Measure every model in a process of its own; print the tables and write one JSON file."""
@@ -37,9 +39,7 @@ def main() -> int:
                 return code
             results.append(json.loads(kept.read_text(encoding="utf-8")))
     if args.out:
-        part = args.out.with_suffix(".part")
-        part.write_text(json.dumps(results, indent=1) + "\n")
-        part.replace(args.out)
+        write_whole(args.out, json.dumps(results, indent=1) + "\n")
     return 0
 
 

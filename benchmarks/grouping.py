@@ -30,6 +30,7 @@ from perception.bench.clip import prepare_clip
 from perception.bench.machine import hardware, software
 from perception.classes import CITYSCAPES
 from perception.client import Subscriber
+from perception.files import write_whole
 from perception.measure import node
 from perception.stages.centres import CentreSettings, group_by_centres
 from perception.stages.objects import MIN_AREA, separate
@@ -81,7 +82,7 @@ def main() -> None:
     if args.out:
         before = json.loads(args.out.read_text()) if args.out.exists() else {}
         document = {**before, "machine": hardware(), "software": software(), **result}
-        args.out.write_text(json.dumps(document, indent=1) + "\n")
+        write_whole(args.out, json.dumps(document, indent=1) + "\n")
 
 
 def costs(cells: tuple[int, int], rounds: int) -> Mapping[str, Any]:

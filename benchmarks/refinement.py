@@ -26,6 +26,7 @@ import numpy as np
 from perception.classes import CITYSCAPES
 from perception.engines.engine import Engine
 from perception.engines.open import open_engine
+from perception.files import write_whole
 from perception.refinement.mean_field import refine
 from perception.refinement.reference import refine_by_reference
 from perception.refinement.settings import CARD_KEY, CrfSettings
@@ -102,7 +103,7 @@ def main() -> None:
         cells = [f"{scores[key]:.4g}" if key in scores else "-" for key in keys]
         print(f"{name:32}" + "".join(f"{cell:>{9 if i > 3 else 8}}" for i, cell in enumerate(cells)))
     if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_whole(args.out, json.dumps(result, indent=1) + "\n")
 
 
 def measure(engine: Engine, args: argparse.Namespace) -> dict[str, dict[str, float]]:

@@ -22,6 +22,7 @@ import numpy as np
 
 from perception.arrivals import Arrivals, Inflow
 from perception.engines.simulated import SimulatedEngine
+from perception.files import write_whole
 from perception.pipeline import Stop, each, threaded
 from perception.serving import Serving
 from perception.stages.segment import segment_sets
@@ -69,7 +70,7 @@ def main() -> int:
     result["kept"] = kept
     print(json.dumps(result, indent=1))
     if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        write_whole(args.out, json.dumps(result, indent=1) + "\n")
     return 0 if all(kept.values()) else 1
 
 

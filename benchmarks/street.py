@@ -17,6 +17,7 @@ from pathlib import Path
 
 import cv2
 
+from perception.files import write_whole
 from perception.synth import Street
 from perception.synth.options import WEATHERS, Weather
 from perception.types import Size
@@ -47,7 +48,7 @@ def main() -> int:
         print(f"{width}x{height}", *(f"{weather} {value:.1f}" for weather, value in medians.items()), f"all {mean:.1f}")
         kept &= mean >= LEAST.get((width, height), 0.0)
     if args.out:
-        args.out.write_text(json.dumps({"frames": args.frames, "frames_a_second": rates}, indent=1) + "\n")
+        write_whole(args.out, json.dumps({"frames": args.frames, "frames_a_second": rates}, indent=1) + "\n")
     return 0 if kept else 1
 
 

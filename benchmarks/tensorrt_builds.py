@@ -16,6 +16,7 @@ from perception.engines.tensorrt.build import Built, Recipe, build_plan
 from perception.engines.tensorrt.layers import summarise
 from perception.engines.tensorrt.library import Library, load_library
 from perception.engines.tensorrt.shapes import choose_shapes
+from perception.files import write_whole
 
 HEAD = 10  # layers at the end of a network that are kept of the form that is not used
 
@@ -48,7 +49,7 @@ def main() -> None:
         }
         print(line(name, library, fused, topk), flush=True)
     if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        write_whole(args.out, json.dumps(result, indent=1) + "\n")
 
 
 def figures(built: Built, last: int | None) -> dict[str, object]:

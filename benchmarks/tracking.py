@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from perception.files import write_whole
 from perception.synth.street import Street
 from perception.tracking.tracker import Tracker
 from training.metrics.tracking import TrackingTally
@@ -66,7 +67,7 @@ def main() -> None:
     text = json.dumps(result, indent=1)
     print(text)
     if args.out:
-        args.out.write_text(text + "\n")
+        write_whole(args.out, text + "\n")
 
 
 def accuracy(keep: Path, seeds: range, frames: int, min_area: int, every: int) -> dict[str, object]:

@@ -26,6 +26,7 @@ from maps import label_maps
 from relay import Relay
 
 from perception.bench.machine import hardware, software
+from perception.files import write_whole
 
 HERE = Path(__file__).parent
 SIZES = ((1024, 512), (2048, 1024))
@@ -70,9 +71,7 @@ def main() -> None:
         packages = {name: version(name) for name in ("imagezmq", "vidgear", "simplejpeg")}
         document = {"hardware": hardware(), "software": software(), "peers": packages, "rate": RATE}
         document |= {"count": args.count, "rounds": args.rounds, "results": results}
-        part = args.out.with_suffix(".part")
-        part.write_text(json.dumps(document, indent=1) + "\n")
-        part.replace(args.out)
+        write_whole(args.out, json.dumps(document, indent=1) + "\n")
 
 
 def _contest(title: str, maps: Path, args: argparse.Namespace) -> dict[str, Figures]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import perception
 from perception.bench.machine import hardware, software
+from perception.files import write_whole
 from perception.measure import measure
 
 MODEL = Path(perception.__file__).parent / "models" / "default.onnx"
@@ -50,9 +51,7 @@ def main() -> None:
     if args.out:
         document = {"hardware": hardware(), "software": software(), "size": args.size, "frames": args.frames}
         document |= {"clip": args.clip.name, "fps": medians, "rounds": rates}
-        part = args.out.with_suffix(".part")
-        part.write_text(json.dumps(document, indent=1) + "\n")
-        part.replace(args.out)
+        write_whole(args.out, json.dumps(document, indent=1) + "\n")
 
 
 def _node(args: argparse.Namespace) -> float:
