@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import signal
 import sys
@@ -17,11 +18,8 @@ if TYPE_CHECKING:
 
 ENDPOINT_SCHEMES = ("tcp://", "ipc://")
 SETTINGS = ("stream", "frames", "model", "enhance", "engine", "size")  # those of a node that a view takes as well
-TIMEOUT_S = 10.0
 PORT = 8600
-TILES = 12
-ALPHA = 0.45
-MIN_SCORE = 0.3
+DEFAULTS = {"alpha": 0.45, "min_score": 0.3, "tiles": 12, "timeout": 10.0}
 RANGES = {  # of numbers, both ends allowed
     "alpha": (0, 1),
     "fps": (0.01, 1000),
@@ -59,14 +57,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     look.add_argument(
         "--layers", metavar="A,B,...", help="of labels, outlines, boxes, names, legend, stats; default: all"
     )
+    look.add_argument("--alpha", type=float, help=f"share of the class colours, 0..1 (default {DEFAULTS['alpha']})")
     look.add_argument(
-        "--alpha", type=float, default=ALPHA, help="share of the class colours, 0..1 (default %(default)s)"
-    )
-    look.add_argument(
-        "--min-score", type=float, default=MIN_SCORE, help="objects of a lower one are not drawn (default %(default)s)"
+        "--min-score", type=float, help=f"objects of a lower one are not drawn (default {DEFAULTS['min_score']})"
     )
     look.add_argument("--fps", type=float, help="frames a second of the video (default: the frames' own times)")
-    look.add_argument("--tiles", type=int, default=TILES, help="frames on the contact sheet (default %(default)s)")
+    look.add_argument("--tiles", type=int, help=f"frames on the contact sheet (default {DEFAULTS['tiles']})")
     what = parser.add_argument_group("what to draw")
     what.add_argument("--frames", metavar="N", help="end after so many frames")
     what.add_argument("--stream", metavar="NAME", help="name of the stream (default: front)")
@@ -79,9 +75,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     what.add_argument(
         "--timeout",
         type=float,
-        default=TIMEOUT_S,
         metavar="S",
-        help="of an endpoint: end when nothing comes for so long (default %(default)s)",
+        help=f"of an endpoint: end when nothing comes for so long (default {DEFAULTS['timeout']:g})",
     )
     add_client_flags(parser.add_argument_group("of a node that asks for keys"))
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -114,12 +109,16 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value is not None and not low <= value <= high:
             raise ConfigError(f"--{name.replace('_', '-')} must lie in {low}..{high}, got {value}.")
+    _check_pairs(args)
+    for name, default in DEFAULTS.items():
+        if getattr(args, name) is None:
+            setattr(args, name, default)
     layers = frozenset(LAYERS) if args.layers is None else layers_from_text(args.layers)
     style = Style(layers=layers, alpha=args.alpha, min_score=args.min_score)
     if args.out:
         check_video_path(Path(args.out))
-        if Path(args.out).exists() and Path(args.source).exists() and Path(args.out).samefile(args.source):
-            raise ConfigError(f"The video cannot replace its own source {args.source!r}: give another name with -o.")
+    for path in filter(None, (args.out, args.sheet)):
+        _check_not_read(Path(path), args.source)
     sheet = Sheet(Path(args.sheet), count=args.tiles) if args.sheet else None
 
     line = StatusLine(sys.stderr)
@@ -141,17 +140,36 @@ def run(args: argparse.Namespace) -> int:
     return report.exit_code
 
 
+def _check_pairs(args: argparse.Namespace) -> None:
+    """Raise ConfigError for a flag without that which it is for."""
+    if args.fps is not None and not args.out:
+        raise ConfigError("--fps is for a video: give -o as well.")
+    if args.tiles is not None and not args.sheet:
+        raise ConfigError("--tiles is for a contact sheet: give --sheet as well.")
+    if args.timeout is not None and not args.source.startswith(ENDPOINT_SCHEMES):
+        raise ConfigError("--timeout is for the endpoint of a running node: leave it out.")
+
+
+def _check_not_read(path: Path, source: str) -> None:
+    """Raise ConfigError where a file to be written is the source, or an image of it."""
+    place = Path(source.removeprefix("file://"))
+    read = glob.glob(f"{glob.escape(str(place))}/*" if place.is_dir() else str(place), recursive=True)  # noqa: PTH207
+    if path.exists() and any(path.samefile(file) for file in (place, *map(Path, read)) if file.exists()):
+        raise ConfigError(f"{str(path)!r} belongs to its own source {source!r}: give another name.")
+
+
 def _serve_page(args: argparse.Namespace) -> int:
     """Serve the page of a running node until Ctrl-C. Raises ConfigError and EndpointError."""
+    from perception.config import flag_of
     from perception.view.page.hub import Hub
     from perception.view.page.server import serve
 
     port = PORT if args.port is None else args.port
     if not 0 <= port <= 65535:
         raise ConfigError(f"--port must lie in 0..65535, got {port}.")
-    for name in ("frames", "model", "enhance", "engine", "size", "fps", "layers"):
+    for name in ("frames", "model", "enhance", "engine", "size", "fps", "layers", *DEFAULTS):
         if getattr(args, name) is not None:
-            raise ConfigError(f"--{name} is for a video or a contact sheet: give -o or --sheet as well.")
+            raise ConfigError(f"{flag_of(name)} is for a video or a contact sheet: give -o or --sheet as well.")
     hub = Hub(args.source, None if args.stream in (None, "all") else [args.stream], keys=client_keys(args))
 
     def announce(address: str) -> None:

@@ -162,6 +162,9 @@ def test_what_can_be_read_of_a_broken_source_is_drawn(tmp_path: Path, model: Pat
         (["-o", "out.mp4", "--fps", "1e-9"], "--fps must lie in 0.01..1000, got 1e-09"),
         (["-o", "out.mp4", "--fps", "nan"], "--fps must lie in 0.01..1000, got nan"),
         (["-o", "out.mp4", "--timeout", "1e9"], "--timeout must lie in 0.001..86400, got"),
+        (["-o", "out.mp4", "--timeout", "3"], "--timeout is for the endpoint of a running node"),
+        (["-o", "out.mp4", "--tiles", "3"], "--tiles is for a contact sheet: give --sheet as well."),
+        (["--sheet", "out.png", "--fps", "3"], "--fps is for a video: give -o as well."),
         (["-o", "out.mp4", "--frames", "0"], "--frames"),
         (["-o", "out.mp4", "--engine", "steam"], "no engine 'steam'"),
         (["-o", "out.mp4", "--model", "missing.onnx"], "missing.onnx"),
@@ -193,6 +196,25 @@ def test_a_source_is_not_replaced_by_its_own_video(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "its own source" in ended.stderr
     assert clip.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("source", ["sign.png", "file://{}/sign.png", ".", "*.png"])
+def test_an_image_is_not_replaced_by_a_sheet_of_itself(tmp_path: Path, source: str) -> None:
+    image = tmp_path / "sign.png"
+    cv2.imwrite(str(image), street(0))
+    before = image.read_bytes()
+    words = command("view", source.format(tmp_path), "--sheet", tmp_path / "sign.png", "--engine", "simulated://")
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "belongs to its own source" in ended.stderr
+    assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize("words", [["--alpha", "0.2"], ["--min-score", "0"], ["--tiles", "3"], ["--timeout", "1"]])
+def test_what_is_for_files_is_refused_for_the_page(tmp_path: Path, words: list[str]) -> None:
+    ended = view(f"ipc://{tmp_path}/nobody", *words)
+    assert ended.returncode == 2
+    assert f"{words[0]} is for a video or a contact sheet: give -o or --sheet as well." in ended.stderr
 
 
 @contextmanager
