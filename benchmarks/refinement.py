@@ -35,7 +35,7 @@ from perception.stages.smooth import smoothed
 from perception.types import VOID, CaptureTime, Frame, Image, LabelMap, Latency, Scene, Segmentation
 from training.data.datasets import open_dataset, read_pair
 from training.data.taxonomy import CAMVID_NAMES, camvid_from_train_ids, camvid_from_values
-from training.metrics import BoundaryTally, FlickerTally, confusion_matrix, mean_iou
+from training.metrics import BoundaryTally, FlickerTally, confusion_matrix, empty_confusion, mean_iou
 
 FRAME_NS = 1_000_000_000 // 15  # CamVid's val split: every second frame of 30 a second
 Method = Callable[[Segmentation, Image], Segmentation]
@@ -45,7 +45,7 @@ class Tally:
     """The scores of one method."""
 
     def __init__(self) -> None:
-        self.confusion = np.zeros((len(CAMVID_NAMES), len(CAMVID_NAMES)), np.int64)
+        self.confusion = empty_confusion(len(CAMVID_NAMES))
         self.boundary = BoundaryTally(len(CAMVID_NAMES))
         self.flicker = FlickerTally()
         self.taken: list[float] = []

@@ -28,6 +28,7 @@ from training.metrics import (
     FlickerTally,
     confusion_matrix,
     dice_per_class,
+    empty_confusion,
     frequency_weighted_iou,
     iou_per_class,
     mean_accuracy,
@@ -99,7 +100,7 @@ def evaluate(
     """Run ``predict`` over all pairs of one kind of data set and count one confusion matrix.
 
     Args:
-        predict: from a frame to train ids of its own size.
+        predict: from a frame to train ids of its own size; what it leaves void counts as missed.
         pairs: labelled images.
         boundary: score boundaries as well.
         flicker: score flicker as well, from each frame to the next of the same drive, in the order of ``pairs``.
@@ -107,22 +108,23 @@ def evaluate(
         unlabelled: accept labels without a known pixel, as those of a test split are.
 
     Raises:
-        ModelError: a predicted label is none of the 19 classes.
+        ModelError: a predicted label is none of the 19 classes, and not void.
         SourceError: an image or its labels cannot be read, or no pixel is labelled.
     """
     camvid = pairs[0].kind == "camvid"
     names = CAMVID_NAMES if camvid else tuple(row.name for row in CITYSCAPES.rows)
     truth_table = camvid_from_values() if camvid else _train_ids_only()
     prediction_table = camvid_from_train_ids() if camvid else np.arange(256, dtype=np.uint8)
-    total = np.zeros((len(names), len(names)), np.int64)
+    total = empty_confusion(len(names))
     contours = BoundaryTally(len(names)) if boundary else None
     motion = FlickerTally() if flicker else None
     for before, pair in zip([None, *pairs], pairs):
         image, values = read_pair(pair)
         labels = predict(image)
-        if int(labels.max()) >= CLASSES:
+        foreign = labels[(labels >= CLASSES) & (labels != VOID)]
+        if foreign.size:
             raise ModelError(
-                f"The model answered label {labels.max()}; only models of {CLASSES} classes can be scored."
+                f"The model answered label {foreign.max()}; only models of {CLASSES} classes can be scored."
             )
         truth, prediction = truth_table[values], prediction_table[labels]
         confusion = confusion_matrix(truth, prediction, len(names))

@@ -61,7 +61,8 @@ def plot_confusion(score: Score, path: Path) -> None:
     confusion = score.confusion.astype(np.float64)
     of_class = confusion.sum(axis=1, keepdims=True)
     percent = np.divide(100 * confusion, of_class, out=np.zeros_like(confusion), where=of_class > 0)
-    count = len(score.names)
+    predicted = [*score.names, "void"] if confusion[:, -1].any() else list(score.names)
+    percent, count = percent[:, : len(predicted)], len(score.names)
     figure = Figure(figsize=(2.5 + 0.45 * count, 2 + 0.42 * count), layout="constrained")
     axes = figure.subplots()
     axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
@@ -69,7 +70,7 @@ def plot_confusion(score: Score, path: Path) -> None:
         value = percent[row, column]
         axes.text(column, row, f"{value:.0f}", ha="center", va="center", size=7, color="white" if value > 55 else "k")
     named = [name if total else f"({name})" for name, total in zip(score.names, of_class[:, 0])]
-    axes.set_xticks(range(count), score.names, rotation=60, ha="right", size=8)
+    axes.set_xticks(range(len(predicted)), predicted, rotation=60, ha="right", size=8)
     axes.set_yticks(range(count), named, size=8)
     axes.set(xlabel="predicted", ylabel="truth; in brackets: does not occur")
     axes.set_title(f"{score.images} images, mean IoU {score.mean_iou:.4f}", size=10)

@@ -9,9 +9,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tiny_model
 from tiny_data import write_png
 from tiny_model import CAR, SKY, VEGETATION, write_model
 
+from perception.types import VOID
 from training.cli import main
 
 pytest.importorskip("keras", reason="training needs Keras and a backend")
@@ -67,6 +69,33 @@ def test_every_figure_is_the_one_counted_by_hand(
     assert result["frequency_weighted_iou"] == pytest.approx(weighted, abs=1e-4)
     assert result["boundary_f_per_class"]["car"] == pytest.approx(0.5, abs=1e-4)
     assert result["flicker"]["of_truth"] == pytest.approx(car / (128 * 64), abs=1e-4)
+
+
+def test_what_a_model_leaves_void_is_missed_and_claimed_by_no_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, predictions, plots = write_drive(tmp_path, frames=1), tmp_path / "predictions", tmp_path / "plots"
+    monkeypatch.setattr(tiny_model, "BY_CHANNEL", np.array([SKY, VEGETATION, VOID], np.uint8))
+    model = write_model(tmp_path / "tiny.onnx")
+    arguments = ("--boundary", "--predictions", predictions, "--plots", plots)
+    result = run(capsys, model, "--data", f"cityscapes:{data}:val", *arguments)
+    assert result["iou"] == pytest.approx({"vegetation": 1.0, "sky": 1.0, "car": 0.0})
+    assert result["mean_iou"] == pytest.approx(2 / 3, abs=1e-4)
+    assert result["pixel_accuracy"] == pytest.approx(1 - 512 / (128 * 64), abs=1e-4)
+    assert result["boundary_f_per_class"]["car"] == 0
+    written = cv2.imread(str(predictions / "town_000000_000000_pred_labelIds.png"), cv2.IMREAD_UNCHANGED)
+    assert set(np.unique(written)) == {0, LABEL_IDS[SKY], LABEL_IDS[VEGETATION]}
+    assert cv2.imread(str(plots / "cityscapes-val" / "confusion.png")) is not None
+
+
+def test_a_class_of_another_taxonomy_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_drive(tmp_path, frames=1)
+    monkeypatch.setattr(tiny_model, "BY_CHANNEL", np.array([SKY, VOID, 19], np.uint8))
+    arguments = ["evaluate", str(write_model(tmp_path / "tiny.onnx")), "--data", f"cityscapes:{data}:val"]
+    assert main([*arguments, "--pixels", str(SIZE[0] * SIZE[1])]) == 2
+    assert "answered label 19; only models of 19 classes" in capsys.readouterr().err
 
 
 def test_predictions_and_pictures_are_written(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:

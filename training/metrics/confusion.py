@@ -1,4 +1,8 @@
-"""Scores from one confusion matrix: rows truth, columns prediction."""
+"""Scores from one confusion matrix: rows truth, columns prediction, the last of which is void.
+
+A pixel for which a model names no class is missed by its class and claimed by none, as the Cityscapes evaluation
+counts it: else a model could raise its score by its silence.
+"""
 
 from __future__ import annotations
 
@@ -9,33 +13,45 @@ import numpy.typing as npt
 
 from perception.types import VOID, LabelMap
 
-Confusion = npt.NDArray[np.int64]  # (C, C)
+Confusion = npt.NDArray[np.int64]  # (C, C + 1)
 
 
 def confusion_matrix(truth: LabelMap, prediction: LabelMap, classes: int) -> Confusion:
-    """(C, C) pixel counts of two label maps of one shape.
+    """(C, C + 1) pixel counts of two label maps of one shape: how often class i was answered by j, C for void.
 
     Void truth is ignored.
 
     Raises:
-        ValueError: the shapes differ, or a label is unknown: ``classes`` or more, void predictions included.
+        ValueError: the shapes differ, or a label is unknown: ``classes`` or more, and not void.
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"Truth is {truth.shape}, prediction {prediction.shape}; they must agree.")
     known = truth != VOID
     rows, columns = truth[known].astype(np.int64), prediction[known].astype(np.int64)
-    largest = int(max(rows.max(), columns.max())) if rows.size else 0
-    if largest >= classes:
-        raise ValueError(f"A label is {largest}; there are {classes} classes.")
-    return np.bincount(rows * classes + columns, minlength=classes * classes).reshape(classes, classes)
+    for labels in (rows, columns[columns != VOID]):
+        if labels.size and labels.max() >= classes:
+            raise ValueError(f"A label is {labels.max()}; there are {classes} classes.")
+    places = classes + 1
+    cells = rows * places + np.where(columns == VOID, classes, columns)
+    return np.bincount(cells, minlength=classes * places).reshape(classes, places)
+
+
+def empty_confusion(classes: int) -> Confusion:
+    """The matrix of no picture, to add others to."""
+    return np.zeros((classes, classes + 1), np.int64)
 
 
 def iou_per_class(confusion: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """(C,) intersection over union, NaN for classes that are neither in the truth nor predicted."""
     hit = np.diag(confusion).astype(np.float64)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - hit
+    union = _predicted(confusion) + confusion.sum(axis=1) - hit
     iou: npt.NDArray[np.float64] = np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
     return iou
+
+
+def _predicted(confusion: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(C,) pixels given to each class."""
+    return np.asarray(confusion[:, :-1].sum(axis=0))
 
 
 def mean_iou(confusion: npt.NDArray[Any]) -> float:
@@ -52,7 +68,7 @@ def pixel_accuracy(confusion: npt.NDArray[Any]) -> float:
 def dice_per_class(confusion: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """(C,) 2 |A B| / (|A| + |B|), the F1 score; NaN for classes that are neither in the truth nor predicted."""
     hit = np.diag(confusion).astype(np.float64)
-    both = confusion.sum(axis=0) + confusion.sum(axis=1)
+    both = _predicted(confusion) + confusion.sum(axis=1)
     dice: npt.NDArray[np.float64] = np.divide(2 * hit, both, out=np.full(len(hit), np.nan), where=both > 0)
     return dice
 
