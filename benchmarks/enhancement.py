@@ -29,7 +29,7 @@ from perception.engines.open import open_engine
 from perception.files import write_whole
 from perception.types import Image
 from training.cli.quiet import load_keras
-from training.cli.texts import score_name
+from training.cli.texts import score_names
 from training.data.datasets import open_dataset, read_image
 from training.data.degrade import KINDS
 
@@ -53,17 +53,17 @@ def main() -> int:
     args = parser.parse_args()
     load_keras()
     result: dict[str, Any] = {"command": [Path(sys.argv[0]).name], "frames": args.frames}
-    for text in args.data:
-        result[score_name(text)] = pictures(text, args.frames, dict(part.split("=", 1) for part in args.compare))
-        show(score_name(text), result[score_name(text)])
+    for text, name in score_names(args.data).items():
+        result[name] = pictures(text, args.frames, dict(part.split("=", 1) for part in args.compare))
+        show(name, result[name])
         if args.grids:
             found = grids(text, args.frames, dict(part.split("=", 1) for part in args.grids))
-            result[f"checkerboards on {score_name(text)}"] = found
+            result[f"checkerboards on {name}"] = found
             print(json.dumps(found, indent=1))
     finetuned = dict(part.split("=", 1) for part in args.finetuned)
-    for text in args.labelled:
-        result[f"mIoU on {score_name(text)}"] = labels(text, finetuned, args.engine)
-        print(json.dumps(result[f"mIoU on {score_name(text)}"], indent=1))
+    for text, name in score_names(args.labelled).items():
+        result[f"mIoU on {name}"] = labels(text, finetuned, args.engine)
+        print(json.dumps(result[f"mIoU on {name}"], indent=1))
     if args.out:
         write_whole(args.out, json.dumps(result, indent=1) + "\n")
     return 0

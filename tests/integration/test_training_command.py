@@ -40,8 +40,11 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = write_camvid(folder / "camvid")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(network.WIDTHS, "small", network.LightUNetWidths(8, (8, 8, 8, 8)))
+        (folder / "other").symlink_to(data)
         flags = ["--out", str(folder / "run"), "--data", f"camvid:{data}:train=2", *SMALL_RUN]
-        assert main(["fit", *flags, "--score", f"camvid:{data}:val", "--score", f"camvid:{data}:proxy"]) == 0
+        for held_out in (f"{data}:val", f"{data}:proxy", f"{folder / 'other'}:proxy"):
+            flags += ["--score", f"camvid:{held_out}"]
+        assert main(["fit", *flags]) == 0
     return folder
 
 
@@ -57,7 +60,8 @@ def exported(work: Path) -> Path:
 @pytest.mark.timeout(300)
 def test_a_run_leaves_a_model_its_configuration_and_a_line_of_metrics(work: Path) -> None:
     (line,) = (work / "run" / "metrics.jsonl").read_text().splitlines()
-    assert {"epoch", "loss", "camvid:val mIoU", "camvid:proxy mIoU"} <= set(json.loads(line))
+    scores = {f"{name} mIoU" for name in ("camvid:val", "camvid:camvid:proxy", "camvid:other:proxy")}
+    assert {"epoch", "loss", *scores} <= set(json.loads(line))
     config = json.loads((work / "run" / "config.json").read_text())
     assert config["crop"] == [64, 64]
     assert config["data"][0]["images"] == 3

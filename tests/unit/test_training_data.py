@@ -12,7 +12,7 @@ from tiny_data import frame_and_values, write_camvid, write_cityscapes, write_ki
 from perception.classes import CITYSCAPES
 from perception.errors import ConfigError, SourceError
 from perception.types import VOID
-from training.cli.texts import score_name
+from training.cli.texts import score_name, score_names
 from training.data import statistics, taxonomy
 from training.data.datasets import Pair, open_dataset, read_image, read_pair
 from training.data.mixture import open_mixture
@@ -349,3 +349,19 @@ def test_the_real_data_sets_hold_what_their_description_says() -> None:
 )
 def test_on_cards_a_data_set_is_called_without_its_folder(text: str, name: str) -> None:
     assert score_name(text) == name
+
+
+def test_data_sets_that_would_be_called_alike_keep_the_name_of_their_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts = ["cityscapes:/data/real:val", "cityscapes:.:val", "cityscapes:/data/real", "synth:5,40"]
+    assert list(score_names(texts).values()) == [
+        "cityscapes:real:val",
+        f"cityscapes:{tmp_path.name}:val",
+        "cityscapes:train",
+        "synth:5,40",
+    ]
+    assert len(score_names([*texts, texts[0]])) == 4  # the same one is scored once
+    with pytest.raises(ConfigError, match=r"would both be called 'cityscapes:real:val'"):
+        score_names([texts[0], "cityscapes:/other/real:val"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from training.cli.object_scores import OBJECT_TASKS, check_object_flags, run_objects
 from training.cli.quiet import load_keras
-from training.cli.texts import read_pixels, read_size, score_name, whole, within
+from training.cli.texts import read_pixels, read_size, score_names, whole, within
 
 if TYPE_CHECKING:
     from training.data.datasets import Pair
@@ -75,12 +75,13 @@ def run(args: argparse.Namespace) -> int:
         return run_objects(args, texts)
     from training.data.datasets import open_dataset
 
+    plots = {} if args.plots is None else {t: args.plots / n.replace(":", "-") for t, n in score_names(texts).items()}
     held_out = {text: open_dataset(text, labelled=args.predictions is None) for text in texts}
     from training.predictions import PredictionWriter
 
     writer = None if args.predictions is None else PredictionWriter(args.predictions)
     with _predictor(args) as predict:
-        scores = {text: _score(args, text, pairs, predict, writer) for text, pairs in held_out.items()}
+        scores = {text: _score(args, pairs, predict, writer, plots.get(text)) for text, pairs in held_out.items()}
     if args.json:
         print(json.dumps({text: score.to_json() if score else None for text, score in scores.items()}))
         return 0
@@ -110,7 +111,11 @@ def _predictor(args: argparse.Namespace) -> Iterator[Predictor]:
 
 
 def _score(
-    args: argparse.Namespace, text: str, pairs: list[Pair], predict: Predictor, writer: PredictionWriter | None
+    args: argparse.Namespace,
+    pairs: list[Pair],
+    predict: Predictor,
+    writer: PredictionWriter | None,
+    plots: Path | None,
 ) -> Score | None:
     """Score one data set and write what was asked for; None if it has no labels at all."""
     from training.data.datasets import read_image
@@ -126,14 +131,14 @@ def _score(
     if not labelled:
         return None
     options = {"boundary": args.boundary, "flicker": args.flicker, "unlabelled": writer is not None}
-    if args.plots is None:
+    if plots is None:
         return evaluate(predict, labelled, observers=observers, **options)
     from training.score_plots import WorstFrames, plot_score
 
     worst = WorstFrames()
     score = evaluate(predict, labelled, observers=[*observers, worst], **options)
     if score.confusion.any():
-        plot_score(score, worst, predict, args.plots / score_name(text).replace(":", "-"))
+        plot_score(score, worst, predict, plots)
     return score
 
 

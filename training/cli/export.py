@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from perception.errors import ConfigError
 from perception.files import check_folder
 from training.cli.quiet import load_keras
-from training.cli.texts import read_fact, read_pixels, score_name, within
+from training.cli.texts import read_fact, read_pixels, score_name, score_names, within
 
 if TYPE_CHECKING:
     from training.data.datasets import Pair
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
 
     given = {name: getattr(args, f"centre_{name}") for name in _CENTRES}
     centres = CentreSettings(**{name: value for name, value in given.items() if value is not None})
-    held_out = {text: open_dataset(text) for text in args.score}
+    held_out = {name: open_dataset(text) for text, name in score_names(args.score).items()}
     shown = _spread(open_dataset(args.calibrate)) if args.calibrate and args.precision != "fp32" else []
     load_keras()
     from perception.engines.open import open_engine
@@ -162,7 +162,7 @@ def run(args: argparse.Namespace) -> int:
     if kept:
         print(f"kept in fp32, because their values came near the limit of fp16: {', '.join(kept)}")
     with closing(open_engine("onnxruntime", args.out, mode="latency")) as engine:
-        scores = {score_name(t): evaluate(engine_predictor(engine), p).to_json() for t, p in held_out.items()}
+        scores = {name: evaluate(engine_predictor(engine), p).to_json() for name, p in held_out.items()}
     if scores:
         card = dataclasses.replace(card, facts={**card.facts, "scores": scores})
         replace_card(args.out, card)
@@ -209,4 +209,4 @@ def _export_command(args: argparse.Namespace) -> str:
     options |= {f"--centre-{n}": v for n in _CENTRES if (v := getattr(args, f"centre_{n}")) is not None}
     words = ["roadcast-train", "export", args.model.name, *(str(w) for option in options.items() for w in option)]
     words += ["--no-objects"] if args.no_objects else []
-    return shlex.join([*words, *(w for text in args.score for w in ("--score", score_name(text)))])
+    return shlex.join([*words, *(w for name in score_names(args.score).values() for w in ("--score", name))])

@@ -7,7 +7,7 @@ from typing import Any
 
 from perception.config.layers import flag_of
 from training.cli.quiet import load_keras
-from training.cli.texts import score_name
+from training.cli.texts import score_names
 from training.recipe import load_settings
 from training.settings import RULES
 
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     from training.data.mixture import open_mixture
 
     mixture = open_mixture(config.data)
-    held_out = {score_name(text): open_dataset(text) for text in config.score}
+    held_out = {name: open_dataset(text) for text, name in score_names(config.score).items()}
     if config.head != "none":
         for name, pairs in [*zip(config.data, mixture.parts), *held_out.items()]:
             require_instances(name, pairs)

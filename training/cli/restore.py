@@ -7,7 +7,7 @@ from typing import Any
 
 from perception.config.layers import flag_of
 from training.cli.quiet import load_keras
-from training.cli.texts import read_fact, score_name
+from training.cli.texts import read_fact, score_names
 from training.restoration.settings import RULES, load_settings
 
 EPILOG = """\
@@ -75,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
 
     task = task_of(config.degrade, config.factor)
     pictures = open_pictures(config.data)
-    held_out = {score_name(text): open_dataset(text, labelled=False) for text in config.score}
+    names = score_names(config.score)
+    held_out = {name: open_dataset(text, labelled=False) for text, name in names.items()}
     load_keras()
     from training.restoration.album import SCORED, PictureAlbum, score_restorer, spread
     from training.restoration.fit import restore

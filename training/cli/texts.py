@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from perception.errors import ConfigError
 
@@ -68,3 +70,28 @@ def score_name(text: str) -> str:
     if kind == "synth" and re.fullmatch(r"\d+,\d+", folder):
         return f"synth:{folder}"
     return f"{kind}:{split or 'train'}"
+
+
+def score_names(texts: Sequence[str]) -> dict[str, str]:
+    """What each of several data sets is called: as ``score_name``; of those called alike, with the folder's own name.
+
+    Raises:
+        ConfigError: two would be called alike even so, and the scores of one would replace those of the other.
+    """
+    plain = {text: score_name(text) for text in texts}
+    often = Counter(plain.values())
+    found: dict[str, str] = {}
+    for text, name in plain.items():
+        called = name if often[name] == 1 else _name_with_folder(text)
+        if called in found:
+            raise ConfigError(
+                f"{found[called]!r} and {text!r} would both be called {called!r}: give folders of two names, or leave "
+                "one out."
+            )
+        found[called] = text
+    return {text: called for called, text in found.items()}
+
+
+def _name_with_folder(text: str) -> str:
+    kind, folder, split = [*text.split(":"), ""][:3]
+    return f"{kind}:{Path(folder).absolute().name}:{split or 'train'}"
