@@ -62,10 +62,11 @@ def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], text:
 
 def run_info(args: argparse.Namespace) -> int:
     """Show a passport; 1 if the engine cannot be used here. Raises RoadcastError."""
+    from perception.engines.shipped import model_file
     from perception.engines.tensorrt.open import find_engine
     from perception.engines.tensorrt.passport import load_checked, read_passport
 
-    path = find_engine(Path(args.engine))
+    path = find_engine(model_file(args.engine))
     passport = read_passport(path)
     load_checked(path, passport)
     problem = _problem_here(path, passport)
@@ -96,13 +97,14 @@ def _problem_here(path: Path, passport: Passport) -> str | None:
 
 def run_verify(args: argparse.Namespace) -> int:
     """Measure an engine against its reference and note it in the passport; 1 if it differs too much."""
+    from perception.engines.shipped import model_file
     from perception.engines.tensorrt.open import find_engine
     from perception.engines.tensorrt.verification import verify
     from perception.terminal import StatusLine
 
     if args.frames < 1:
         raise ConfigError(f"--frames must be at least 1, got {args.frames}.")
-    path = find_engine(Path(args.engine))
+    path = find_engine(model_file(args.engine))
     line = StatusLine(sys.stderr)
     try:
         passport = verify(path, Path(args.reference) if args.reference else None, args.frames, show=line.show)

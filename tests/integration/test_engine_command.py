@@ -119,6 +119,8 @@ def test_ctrl_c_while_waiting_leaves_nothing(environment, model):
         (["build", "MODEL", "--gpu", "sm1"], 2, "Choose one of: current, sm75"),
         (["build", "MODEL", "--gpu", "sm89", "--size", "7"], 2, "--size must be"),
         (["build", "none.onnx", "--gpu", "sm89"], 2, "there is no such file"),
+        (["info", "unet-slim"], 2, "unet-slim.onnx'. Compile it: roadcast engine build"),  # a name, as build takes
+        (["verify", "unet-slim"], 2, "unet-slim.onnx'. Compile it: roadcast engine build"),
         (["verify", "MODEL"], 2, "roadcast engine build"),
         (["info", "none.engine"], 2, "no engine file"),
         (["verify", "MODEL", "--frames", "0"], 2, "at least 1"),
