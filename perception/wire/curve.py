@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import zmq
 import zmq.utils.z85
@@ -21,6 +22,7 @@ from perception.wire.keys import KeyPair, load_allowed, load_pair, load_public
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 DOMAIN = "roadcast"
 REREAD_S = 1.0  # between two looks at the allow-list, however many knock
+Keys = TypeVar("Keys", "ServerKeys", "ClientKeys")
 _REQUEST_FRAMES = 7  # version, request, domain, address, identity, mechanism, key
 
 
@@ -38,12 +40,13 @@ class ServerKeys:
         Raises:
             ConfigError: only one is given, or one cannot be used.
         """
-        paths = _both(secret, allow, "--curve-secret (the node's key) and --allow (the clients' public keys)")
-        if paths is None:
-            return None
-        keys = ServerKeys(load_pair(paths[0]), paths[1])
-        load_allowed(keys.allow)
-        return keys
+
+        def read(secret: Path, allow: Path) -> ServerKeys:
+            keys = ServerKeys(load_pair(secret), allow)
+            load_allowed(allow)
+            return keys
+
+        return _of_both(secret, allow, "--curve-secret (the node's key) and --allow (the clients' public keys)", read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +63,19 @@ class ClientKeys:
         Raises:
             ConfigError: only one is given, or one cannot be used.
         """
-        paths = _both(server, secret, "--curve-server (the node's public key) and --curve-secret (yours)")
-        return None if paths is None else ClientKeys(load_pair(paths[1]), load_public(paths[0]))
+
+        def read(server: Path, secret: Path) -> ClientKeys:
+            return ClientKeys(load_pair(secret), load_public(server))
+
+        return _of_both(server, secret, "--curve-server (the node's public key) and --curve-secret (yours)", read)
 
 
-def _both(first: str | None, second: str | None, flags: str) -> tuple[Path, Path] | None:
+def _of_both(first: str | None, second: str | None, flags: str, read: Callable[[Path, Path], Keys]) -> Keys | None:
     if first is None and second is None:
         return None
     if first is None or second is None:
         raise ConfigError(f"{flags} go together: give both.")
-    return Path(first), Path(second)
+    return read(Path(first), Path(second))
 
 
 class Gate:
