@@ -88,6 +88,14 @@ def test_what_a_model_leaves_void_is_missed_and_claimed_by_no_class(
     assert cv2.imread(str(plots / "cityscapes-val" / "confusion.png")) is not None
 
 
+def test_a_model_that_comes_with_the_package_goes_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(capsys, "unet-slim", "--data", f"cityscapes:{write_drive(tmp_path, frames=1)}:val")
+    assert result["images"] == 1
+
+
 def test_a_class_of_another_taxonomy_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

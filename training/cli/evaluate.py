@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perception.engines.shipped import model_file
 from training.cli.object_scores import OBJECT_TASKS, check_object_flags, run_objects
 from training.cli.quiet import load_keras
 from training.cli.texts import read_pixels, read_size, score_names, whole, within
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def add_parser(commands: Any) -> None:
     """Add the command to the parser of ``roadcast-train``."""
     parser = commands.add_parser("evaluate", help="score a model", description="Score a model on labelled images.")
-    parser.add_argument("model", type=Path, metavar="MODEL(.onnx|.keras)")
+    parser.add_argument("model", type=model_file, metavar="MODEL(.onnx|.keras)")
     parser.add_argument("--data", action="append", required=True, metavar="KIND:DIR[:SPLIT]", help="repeatable")
     parser.add_argument("--split", help="split of every --data that names none")
     parser.add_argument(
