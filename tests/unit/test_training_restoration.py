@@ -230,10 +230,13 @@ def test_settings_come_in_layers_and_are_checked(tmp_path: Path) -> None:
     recipe.write_text("lovasz = 1")
     with pytest.raises(ConfigError, match="no setting 'lovasz'"):
         load_settings({"out": "x"}, file=str(recipe), environment={})
-    with pytest.raises(ConfigError, match="multiples of 64 for subpixel"):
+    with pytest.raises(ConfigError, match="multiples of 64 for subpixel, such as 192x192, got 96x96"):
         RestoreConfig(out=tmp_path, network="subpixel", crop=(96, 96))
     with pytest.raises(ConfigError, match="square patches"):
         RestoreConfig(out=tmp_path, network="dense", crop=(64, 32))
+    for network, setting in (("denoise", {"latent": 4}), ("subpixel", {"up": "unpool"}), ("dense", {"up": "unpool"})):
+        with pytest.raises(ConfigError, match=f"{next(iter(setting))} is of conv.*; {network} has no use for it"):
+            RestoreConfig(out=tmp_path, network=network, crop=(64, 64), **setting)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="network must be one of denoise"):
         RestoreConfig(out=tmp_path, network="gan")  # type: ignore[arg-type]
 

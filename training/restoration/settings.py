@@ -45,6 +45,9 @@ RULES: Mapping[str, Rule] = {
     **{name: FIT_RULES[name] for name in _ALIKE},
 }
 
+# Settings that only some networks have.
+_OF_NETWORKS: Mapping[str, tuple[Network, ...]] = {"latent": ("conv", "dense"), "up": ("conv",)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreConfig:
@@ -81,11 +84,21 @@ class RestoreConfig:
     def __post_init__(self) -> None:
         for name, rule in RULES.items():
             object.__setattr__(self, name, checked(rule.check, getattr(self, name), rule, name))
-        if not isinstance(self.crop, tuple) or any(side % (32 * self.factor) for side in self.crop):
-            step = 32 * self.factor
-            raise ConfigError(f"crop must be WIDTHxHEIGHT in multiples of {step} for {self.network}, got {self.crop}.")
+        step = 32 * self.factor
+        if not isinstance(self.crop, tuple) or any(side % step for side in self.crop):
+            found = "x".join(map(str, self.crop)) if isinstance(self.crop, tuple) else f"{self.crop}"
+            raise ConfigError(
+                f"crop must be WIDTHxHEIGHT in multiples of {step} for {self.network}, such as {3 * step}x{3 * step}, "
+                f"got {found}."
+            )
         if self.network == "dense" and self.crop[0] != self.crop[1]:
             raise ConfigError(f"The network dense takes square patches, got crop {self.crop[0]}x{self.crop[1]}.")
+
+        for name, networks in _OF_NETWORKS.items():
+            if self.network not in networks and getattr(self, name) != self.__dataclass_fields__[name].default:
+                raise ConfigError(
+                    f"{name} is of {' and '.join(networks)}; {self.network} has no use for it: leave it out."
+                )
 
     @property
     def factor(self) -> int:
