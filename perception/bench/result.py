@@ -58,16 +58,16 @@ def read(path: Path) -> dict[str, Any]:
         SourceError: it cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except FileNotFoundError:
         raise RequestError(f"There is no {str(path)!r}. Give a file that 'roadcast bench --out' wrote.") from None
     except IsADirectoryError:
         raise RequestError(f"{str(path)!r} is a folder. Give a file that 'roadcast bench --out' wrote.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"Cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}.") from None
+    except OSError as error:
+        raise SourceError(f"Cannot read {str(path)!r}: {error.strerror or error}.") from None
     try:
-        found = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:  # neither text nor JSON, or an endless number
         raise RequestError(f"{str(path)!r} is not JSON ({error}). Give a file of 'roadcast bench --out'.") from None
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise RequestError(

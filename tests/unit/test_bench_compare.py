@@ -219,7 +219,8 @@ def test_what_is_no_result_is_one_sentence(tmp_path: Path, capsys: pytest.Captur
         "other.json": ('{"schema": "else"}', 2, "is no result of 'roadcast bench'"),
         "list.json": ("[1]", 2, "is no result of 'roadcast bench'"),
         "part.json": (json.dumps({"schema": SCHEMA}), 2, "lacks 'machine'"),
-        "binary.json": (b"\xff\xfe", 3, "Cannot read"),
+        "binary.json": (b"\x89PNG\xff\xfe", 2, "is not JSON"),
+        "endless.json": ('{"schema": 1' + "1" * 5000 + "}", 2, "is not JSON"),
     }
     for name, (content, code, told) in wrong.items():
         path = tmp_path / name
