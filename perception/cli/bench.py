@@ -106,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
     from perception.bench.result import to_text, write
     from perception.bench.table import table
     from perception.config import load_config
+    from perception.engines.open import check_name
+    from perception.engines.shipped import model_file, no_such_model
     from perception.files import check_folder, temporary_beside
     from perception.terminal import StatusLine
 
@@ -114,9 +116,13 @@ def run(args: argparse.Namespace) -> int:
     config = load_config({"source": args.source or "synth://street", "pace": pace, **given})
     frames = None if args.frames is None else _whole("--frames", args.frames, LEAST_FRAMES)
     rounds = _whole("--rounds", args.rounds, 1)
+    # What cannot be had is told now, not in minutes.
+    check_name(config.engine)
+    if config.model is not None and not model_file(config.model).is_file():
+        raise no_such_model(config.model)
     if args.out:
         check_folder(Path(args.out))
-        temporary_beside(Path(args.out)).unlink()  # a folder that may not be written to is told now, not in minutes
+        temporary_beside(Path(args.out)).unlink()  # so is a folder that may not be written to
     command = "roadcast bench " + " ".join(_without_folder(word) for word in sys.argv[2:])
     wish = Wish(source=args.source, config=config, frames=frames, rounds=rounds, command=command.strip())
     line = StatusLine(sys.stderr)

@@ -143,7 +143,8 @@ def test_what_cannot_be_measured_is_one_sentence(
         (2, "--size must be WIDTHxHEIGHT", [str(film), "--size", "big"]),
         (2, "there is no folder", [str(film), "--out", str(folder / "none" / "a.json")]),
         (2, "it is no ordinary file", [str(film), "--out", "/dev/null"]),
-        (2, "There is no engine 'warp'", [str(film), "--engine", "warp"]),
+        (2, "There is no engine 'warp'", [str(folder / "text.mp4"), "--engine", "warp"]),  # before the clip is read
+        (2, "Cannot read the model 'none.onnx'", [str(folder / "text.mp4"), "--model", "none.onnx"]),
         (2, "Did you mean '--rounds'?", [str(film), "--round", "3"]),
     ]
     for code, told, words in wrong:
