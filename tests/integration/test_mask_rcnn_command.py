@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +16,11 @@ from training.cli import main
 pytest.importorskip("keras", reason="training needs Keras and a backend")
 pytest.importorskip("onnx", reason="export needs ONNX")
 
-from tiny_networks import shallow_encoder
-
 # Keras writes its files with an older idiom of numpy's.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shallow() -> Iterator[None]:
-    with shallow_encoder():
-        yield
+pytestmark = [
+    pytest.mark.usefixtures("shallow"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+]
 
 
 @pytest.fixture(scope="module")

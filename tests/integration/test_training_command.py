@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,13 @@ from training.models import light_unet as network
 keras = pytest.importorskip("keras", reason="training needs Keras and a backend")
 pytest.importorskip("onnx", reason="export needs ONNX")
 
-from tiny_networks import shallow_encoder  # noqa: E402
-
 # Keras writes its files with an older idiom of numpy's.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("shallow"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+]
 
 SMALL_RUN = ["--epochs", "1", "--steps", "1", "--batch", "1", "--crop", "64x64", "--workers", "1", "--width", "small"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shallow() -> Iterator[None]:
-    with shallow_encoder():
-        yield
 
 
 @pytest.fixture(scope="module")

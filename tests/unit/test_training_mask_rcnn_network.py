@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ import pytest
 keras = pytest.importorskip("keras", reason="training needs Keras and a backend")
 onnx = pytest.importorskip("onnx", reason="export needs ONNX")
 ort = pytest.importorskip("onnxruntime")
-
-from tiny_networks import shallow_encoder  # noqa: E402
 
 from perception.classes import CITYSCAPES  # noqa: E402
 from perception.engines.open import open_engine  # noqa: E402
@@ -33,6 +30,7 @@ from training.metrics import InstanceTally, InstanceTruth  # noqa: E402
 
 # Keras writes its files, and reads PyTorch's tensors, with an older idiom of numpy's.
 pytestmark = [
+    pytest.mark.usefixtures("shallow"),
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
     pytest.mark.timeout(600),
 ]
@@ -68,12 +66,6 @@ def scenes() -> tuple[Frames, npt.NDArray[np.int32]]:
 
 def targets_of(truth: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
     return np.stack([DetectionTargets(SIZE).of(one[::2, ::2].astype(np.uint16)) for one in truth])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shallow() -> Iterator[None]:
-    with shallow_encoder():
-        yield
 
 
 @pytest.fixture(scope="module")
