@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -88,11 +87,6 @@ def viewer(endpoint: str, *args: str) -> Iterator[tuple[subprocess.Popen[str], s
     finally:
         process.kill()
         process.communicate()
-
-
-@pytest.fixture
-def endpoint(tmp_path: Path) -> str:
-    return f"ipc://{tmp_path}/node"
 
 
 class Feed:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import clip, steady
 from nodes import PATIENCE_S, FakeSource, no_threads_left, receive, recorded, run_with_reader
 
 import perception.node
@@ -19,16 +17,6 @@ from perception.engines.recorded import RecordedEngine
 from perception.run import run
 from perception.sources.source import Source
 from perception.summary import Status
-
-
-@pytest.fixture
-def endpoint(tmp_path: Path) -> str:
-    return f"ipc://{tmp_path}/node.ipc"
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(clip(tmp_path_factory.mktemp("film") / "drive.mp4", steady(30)))
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from clips import clip, steady
 from nodes import ENDS_WITHIN_S, PATIENCE_S, FakeSource, no_threads_left, receive, recorded, run_with_reader
 
 import perception.node
@@ -23,16 +22,6 @@ from perception.node import build
 from perception.refinement.settings import CARD_KEY
 from perception.run import run
 from perception.summary import Status
-
-
-@pytest.fixture
-def endpoint(tmp_path: Path) -> str:
-    return f"ipc://{tmp_path}/node.ipc"
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(clip(tmp_path_factory.mktemp("film") / "drive.mp4", steady(30)))
 
 
 @pytest.fixture

@@ -40,11 +40,6 @@ def model(folder: Path) -> Path:
     return write_model(folder / "tiny.onnx")
 
 
-@pytest.fixture
-def endpoint(tmp_path: Path) -> str:
-    return f"ipc://{tmp_path}/node.ipc"
-
-
 def command(*args: object) -> list[str]:
     """The command line of a node."""
     return [sys.executable, "-m", "perception", "run", *map(str, args)]
