@@ -147,6 +147,12 @@ BAD: dict[str, tuple[Callable[[Path], None] | None, list[str], int, str]] = {
     "an export to another suffix": (None, ["export", "m.keras", *EXPORT, "-o", "m.bin"], 2, "end in .onnx"),
     "a fact without a value": (None, ["export", "m.keras", *EXPORT, "--fact", "licence"], 2, "KEY=TEXT"),
     "an export into no folder": (None, ["export", "m.keras", *EXPORT, "-o", "{folder}/no/m.onnx"], 2, "no folder"),
+    "centres of no objects": (
+        None,
+        ["export", "m.keras", *EXPORT, "--no-objects", "--centre-most", "64"],
+        2,
+        "--no-objects leaves out what --centre-most is for",
+    ),
     "a wrap into no folder": (None, ["wrap", "m.onnx", "-o", "{folder}/no/m.onnx"], 2, "no folder"),
     "no class table": (None, [*WRAP, "--classes", "{folder}/no.toml"], 2, "Cannot read the class table file"),
     "a street of letters": (None, [*FIT, "--data", "synth:x,y"], 2, "synth:SEED,N takes a seed of 0.."),
@@ -171,6 +177,14 @@ def test_bad_input_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "Traceback" not in error
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.timeout(300)
+def test_settings_of_centres_are_for_models_that_have_them(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [str(work / "run" / "model.keras"), "-o", str(work / "no.onnx"), "--id", "no", "--pixels", "6144"]
+    assert main(["export", *words, "--centre-threshold", "0.2"]) == 2
+    assert "model.keras has no head for centres: leave out --centre-threshold." in capsys.readouterr().err
+    assert not (work / "no.onnx").exists()
 
 
 @pytest.mark.timeout(300)

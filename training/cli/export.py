@@ -106,8 +106,10 @@ def run(args: argparse.Namespace) -> int:
     from perception.stages.centres import CentreSettings
     from training.data.datasets import open_dataset
 
-    given = {name: getattr(args, f"centre_{name}") for name in _CENTRES}
-    centres = CentreSettings(**{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name in _CENTRES if (value := getattr(args, f"centre_{name}")) is not None}
+    centres = CentreSettings(**given)
+    if given and args.no_objects:
+        raise ConfigError(f"--no-objects leaves out what --centre-{next(iter(given))} is for: give one of the two.")
     held_out = {name: open_dataset(text) for text, name in score_names(args.score).items()}
     shown = _spread(open_dataset(args.calibrate)) if args.calibrate and args.precision != "fp32" else []
     load_keras()
@@ -128,6 +130,8 @@ def run(args: argparse.Namespace) -> int:
     facts |= {"date": time.strftime("%Y-%m-%d"), "export": _export_command(args)}
     pixels = args.pixels or args.size[0] * args.size[1]
     method = METHOD if detects else None if args.no_objects else method_of(model)
+    if given and method != "centre":
+        raise ConfigError(f"{args.model.name} has no head for centres: leave out --centre-{next(iter(given))}.")
     if method == "centre":
         facts["centres"] = {name: getattr(centres, name) for name in _CENTRES}
     card = ModelCard(
