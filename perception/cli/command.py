@@ -78,7 +78,7 @@ class Parser(argparse.ArgumentParser):
         flag = next((word for word in flags if known.isdisjoint((word.partition("=")[0], word[:2]))), "")  # -oFILE
         if "." in flag and flag[1].isalpha():  # neither --flag=0.5 nor the number -0.5
             return f" A file whose name begins with '-' is written './{flag}'."
-        close = difflib.get_close_matches(flag.partition("=")[0], known, n=1, cutoff=0.7)
+        close = difflib.get_close_matches(flag.partition("=")[0], known, n=1, cutoff=0.8)
         return f" Did you mean {close[0]!r}?" if close else ""
 
 

@@ -62,6 +62,7 @@ def test_wrong_flags_are_one_line_and_exit_2(argv: list[str], message: str, caps
     ("argv", "hint"),
     [
         (["run", "drive.mp4", "--frame", "3"], "Did you mean '--frames'? See 'roadcast run --help'."),
+        (["view", "drive.mp4", "--refine", "crf"], "arguments: --refine crf. See 'roadcast view"),  # not: --engine
         (["run", "drive.mp4", "--frame=3"], "Did you mean '--frames'? See 'roadcast run --help'."),
         (["run", "--frames", "3", "drive.mp4", "--modell", "x"], "Did you mean '--model'? See 'roadcast run --help'."),
         (["run", "drive.mp4", "--nope"], "unrecognized arguments: --nope. See 'roadcast run --help'."),
