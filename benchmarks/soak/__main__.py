@@ -30,9 +30,10 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from answers import Outcome, Soak, judge_bystanders
 from busy import Pulse, Stolen, Waiting
 from cast import Camera, Node, Reader
-from faults import FAULTS, Outcome, Soak, judge_bystanders
+from faults import FAULTS
 from report import judge, page, plain
 from usage import Sample, look
 from witness import Witness

@@ -1,9 +1,8 @@
-"""The faults of the soak. Each does its harm, waits for the answer, and says what is wrong with it."""
+"""The faults of the soak. Each does its harm, waits for the answer, and notes what is wrong with it."""
 
 from __future__ import annotations
 
 import os
-import random
 import resource
 import signal
 import subprocess
@@ -11,12 +10,11 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import zmq
-from cast import Camera, Node, Reader
-from witness import Witness
+from answers import RECOVERY_S, Outcome, Soak, expect_absence, expect_return, first_frame
+from cast import Camera, Reader
 
 from perception.errors import RoadcastError
 from perception.recording.reader import Recording
@@ -24,53 +22,11 @@ from perception.recording.reader import Recording
 sys.path.append(str(Path(__file__).parents[1]))
 from hostile import throw, wild_bytes, wild_request
 
-RECOVERY_S = 5.0  # after the camera's return
-SILENCE_S = 2.0  # what no stream that was not hurt may exceed
 FRESH_MS = 1000.0
-STARVED_S = 1.0  # who waited so long for the machine in a fault's time may be late
 SUBSCRIBER_STOPPED_S = 4.0
 DISK_BYTES = 400_000
 HOSTILE_CONNECTIONS, HOSTILE_REQUESTS = 30, 100
 CLOCK_STEPS_S = (3600.0, -86_400.0, 0.5, 0.0)
-
-
-@dataclass(slots=True)
-class Soak:
-    """The cast on stage, and how often each fault was done."""
-
-    cameras: list[Camera]
-    node: Node
-    witness: Witness
-    reader: Reader
-    folder: Path
-    stall_s: float
-    chance: random.Random
-    rounds: int = 0  # of all the faults
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a fault did and how it was answered; ``problems`` is empty where all was well."""
-
-    fault: str
-    target: str
-    at_s: float  # monotonic
-    answer: str = ""
-    recovery_s: float | None = None  # from the camera's return to its first frame
-    hurt: frozenset[str] = frozenset()  # streams of which an event may come
-    problems: list[str] = field(default_factory=list)
-    waited_s: float = 0.0  # for a processor by all who take part, for what went over loopback, or for a virtual machine
-
-    @property
-    def judged(self) -> bool:
-        """Whether its problems can be the node's: not where the machine was too busy to run it."""
-        return not self.problems or self.waited_s <= STARVED_S
-
-    def check(self, good: bool, problem: str) -> bool:
-        """Note a problem unless all is well."""
-        if not good:
-            self.problems.append(problem)
-        return good
 
 
 def kill_capture(soak: Soak) -> Outcome:
@@ -81,9 +37,9 @@ def kill_capture(soak: Soak) -> Outcome:
         return outcome
     with suppress(ProcessLookupError):
         os.kill(captures[soak.rounds % len(captures)], signal.SIGKILL)
-    _expect_absence(soak, outcome, None, "killed by signal 9", RECOVERY_S)
+    expect_absence(soak, outcome, None, "killed by signal 9", RECOVERY_S)
     if outcome.target:
-        _expect_return(soak, outcome, at_s)
+        expect_return(soak, outcome, at_s)
     return outcome
 
 
@@ -92,10 +48,10 @@ def freeze_camera(soak: Soak) -> Outcome:
     camera = soak.cameras[soak.rounds % len(soak.cameras)]
     outcome = Outcome("freeze camera", camera.stream, time.monotonic())
     camera.signal(signal.SIGSTOP)
-    _expect_absence(soak, outcome, camera.stream, "has frozen", soak.stall_s + RECOVERY_S)
+    expect_absence(soak, outcome, camera.stream, "has frozen", soak.stall_s + RECOVERY_S)
     time.sleep(1.0)
     camera.signal(signal.SIGCONT)
-    _expect_return(soak, outcome, time.monotonic())
+    expect_return(soak, outcome, time.monotonic())
     return outcome
 
 
@@ -104,10 +60,10 @@ def camera_dies(soak: Soak) -> Outcome:
     camera = soak.cameras[(soak.rounds + 1) % len(soak.cameras)]
     outcome = Outcome("camera dies", camera.stream, time.monotonic())
     camera.kill()
-    _expect_absence(soak, outcome, camera.stream, "", soak.stall_s + RECOVERY_S)
+    expect_absence(soak, outcome, camera.stream, "", soak.stall_s + RECOVERY_S)
     time.sleep(2.0)
     camera.start()
-    _expect_return(soak, outcome, time.monotonic())
+    expect_return(soak, outcome, time.monotonic())
     return outcome
 
 
@@ -162,7 +118,7 @@ def corrupt_packets(soak: Soak) -> Outcome:
         recovered = soak.witness.event("recovered", outcome.at_s, camera.stream)
         outcome.answer = "reconnecting, recovered" if recovered else "decode_error in the ledger"
     good_s = time.monotonic()
-    _first_frame(soak, outcome, camera.stream, good_s)
+    first_frame(soak, outcome, camera.stream, good_s)
     return outcome
 
 
@@ -217,47 +173,6 @@ FAULTS: tuple[Callable[[Soak], Outcome], ...] = (
     fill_disk,
     camera_dies,
 )
-
-
-def judge_bystanders(soak: Soak, outcome: Outcome) -> None:
-    """No stream that was not hurt may fall silent, or have an event."""
-    silence = soak.witness.longest_silence(outcome.at_s, next(iter(outcome.hurt), None))
-    outcome.check(silence.seconds <= SILENCE_S, f"another stream was silent: {silence}")
-    for event in soak.witness.events:
-        if event.at_s >= outcome.at_s and event.name != "drop_burst":
-            known = event.stream in outcome.hurt and event.name in ("reconnecting", "recovered")
-            outcome.check(known, f"{event.stream}: {event.name}, which nobody caused: {dict(event.detail)}")
-
-
-def _expect_absence(soak: Soak, outcome: Outcome, stream: str | None, reason: str, patience_s: float) -> None:
-    witness = soak.witness
-    witness.wait(lambda: witness.event("reconnecting", outcome.at_s, stream) is not None, patience_s)
-    event = witness.event("reconnecting", outcome.at_s, stream)
-    if event is None:
-        outcome.problems.append(f"no event 'reconnecting' within {patience_s:g} s")
-        return
-    outcome.target, outcome.hurt = event.stream, frozenset({event.stream})
-    outcome.check(reason in str(event.detail.get("reason")), f"the reason given is {event.detail.get('reason')!r}")
-
-
-def _expect_return(soak: Soak, outcome: Outcome, back_s: float) -> None:
-    """The event, and a frame that was captured after the camera was back."""
-    outcome.hurt = frozenset({outcome.target})
-    _first_frame(soak, outcome, outcome.target, back_s)
-    told = soak.witness.wait(
-        lambda: soak.witness.event("recovered", outcome.at_s, outcome.target) is not None, RECOVERY_S
-    )
-    outcome.check(told, "no event 'recovered'")
-    outcome.answer = "reconnecting, recovered" if told else ""
-
-
-def _first_frame(soak: Soak, outcome: Outcome, stream: str, back_s: float) -> None:
-    seen = soak.witness.seen[stream]
-    came = soak.witness.wait(lambda: seen.captured_s > back_s, 3 * RECOVERY_S)
-    outcome.recovery_s = time.monotonic() - back_s
-    outcome.check(
-        came and outcome.recovery_s <= RECOVERY_S, f"the first frame came {outcome.recovery_s:.1f} s after the return"
-    )
 
 
 def _attack_port(soak: Soak) -> None:

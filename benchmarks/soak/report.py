@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from faults import RECOVERY_S, STARVED_S, Outcome
+from answers import RECOVERY_S, STARVED_S, Outcome
 from usage import Sample, growth, rise
 from witness import Witness
 

@@ -29,11 +29,11 @@ def usage(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture
-def faults(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def answers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(FOLDER)
-    import faults
+    import answers
 
-    return faults
+    return answers
 
 
 def test_growth_is_a_slope_by_the_hour(usage: ModuleType) -> None:
@@ -61,9 +61,9 @@ def test_the_ledger_of_the_metrics_is_added_up(usage: ModuleType) -> None:
     ("problems", "waited_s", "judged"), [([], 9.0, True), (["late"], 0.2, True), (["late"], 9.0, False)]
 )
 def test_a_machine_that_is_too_busy_is_not_the_nodes_fault(
-    faults: ModuleType, problems: list[str], waited_s: float, judged: bool
+    answers: ModuleType, problems: list[str], waited_s: float, judged: bool
 ) -> None:
-    assert faults.Outcome("freeze camera", "front", 1.0, problems=problems, waited_s=waited_s).judged is judged
+    assert answers.Outcome("freeze camera", "front", 1.0, problems=problems, waited_s=waited_s).judged is judged
 
 
 def test_a_silence_tells_whether_its_frames_were_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
