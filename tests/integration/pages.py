@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from commands import environment
 from scenes import SPEC, make_scene
 
 from perception.ledger import Ledger
@@ -68,7 +68,7 @@ def viewer(endpoint: str, *args: str) -> Iterator[tuple[subprocess.Popen[str], s
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={name: value for name, value in os.environ.items() if not name.startswith("ROADCAST_")},
+        env=environment(),
     )
     try:
         assert process.stdout is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from clips import clip, steady
+from commands import environment
 from tiny_model import write_model
 
 from perception.cli.main import main
@@ -34,14 +34,13 @@ def film(folder: Path) -> Path:
 
 def command(folder: Path, *words: object) -> tuple[list[str], dict[str, str]]:
     """The command line and the environment of a benchmark."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ROADCAST_")}
-    environment |= {"ROADCAST_CACHE": str(folder / "cache"), "ROADCAST_FRAMES": "7"}  # the node's own must not count
-    return [sys.executable, "-m", "perception", "bench", *map(str, words)], environment
+    settings = {"ROADCAST_CACHE": str(folder / "cache"), "ROADCAST_FRAMES": "7"}  # the node's own must not count
+    return [sys.executable, "-m", "perception", "bench", *map(str, words)], environment() | settings
 
 
 def benched(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    line, environment = command(folder, *words)
-    return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False, env=environment)
+    line, variables = command(folder, *words)
+    return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False, env=variables)
 
 
 def test_a_short_run_measures_everything_and_can_be_compared(folder: Path, film: Path) -> None:
@@ -97,14 +96,14 @@ def test_frames_that_nobody_could_take_are_counted_by_reason(folder: Path, film:
 def test_an_interrupted_run_leaves_no_file_and_no_process(folder: Path, film: Path, number: signal.Signals) -> None:
     out = folder / f"{number.name}.json"
     out.write_text("an older result")
-    line, environment = command(
+    line, variables = command(
         folder, film, "--engine", "simulated://?infer_ms=300&slots=1", "--out", out, "--rounds", 3
     )
     # Every temporary file of the run lies in a folder of its own, so that what is left behind can be seen.
     scratch = folder / f"scratch-{number.name}"
     scratch.mkdir()
     with subprocess.Popen(
-        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment | {"TMPDIR": str(scratch)}
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables | {"TMPDIR": str(scratch)}
     ) as process:
         assert process.stderr is not None
         assert any("round 1 of 3: bare engine" in told for told in process.stderr)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from clips import clip, steady
+from commands import environment
 from tiny_model import write_model
 
 from perception.client import Subscriber
@@ -80,9 +80,8 @@ def test_a_node_under_a_service_manager_with_metrics_and_logs(tmp_path: Path) ->
     with told_manager(tmp_path / "notify") as told:
         command = [sys.executable, "-m", "perception", "run", film, "--pace", "max", "--publish", endpoint]
         command += ["--model", model, "--metrics", metrics, "--log-format", "json", "--wait-subscribers", "2"]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("ROADCAST_")}
-        environment |= {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
-        with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment) as process:
+        variables = environment() | {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
+        with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=variables) as process:
             eventually(lambda: "READY=1" in told or process.poll() is not None, "the manager never heard READY=1")
             assert get(metrics, "/readyz")[0] == get(metrics, "/healthz")[0] == 200
             assert json.loads(get(metrics, "/readyz")[1])["streams"] == {"front": "starting"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clips import clip, steady
+from commands import environment
 from scenes import SPEC, make_scene
 from tiny_model import write_model
 
@@ -36,10 +36,6 @@ KINDS = ("labels", "objects", "image", "confidence")
 
 def command(*args: object) -> list[str]:
     return [sys.executable, "-m", "perception", *map(str, args)]
-
-
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("ROADCAST_")}
 
 
 def finished(*args: object, preexec: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from commands import environment
 from tiny_model import CAR, SKY, VEGETATION, write_model
 
 from perception.client import ReceivedScene, Subscriber
@@ -65,10 +65,6 @@ def flickering() -> list[Image]:
         image[SPOT] = PLANT_FOR_ONCE if number == FLICKERS_AT else CAR_BEFORE
         images.append(image)
     return images
-
-
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("ROADCAST_")}
 
 
 def published(source: Path, model: Path, *flags: str) -> tuple[list[ReceivedScene], dict[str, float]]:
