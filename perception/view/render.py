@@ -34,6 +34,7 @@ def render(
 
     Raises:
         OutputError: a file cannot be written.
+        KeyboardInterrupt: it came before the first frame.
     """
     drawing = _Drawing(feed, style, video, sheet)
     interrupted, error = False, None
@@ -47,6 +48,8 @@ def render(
                 if drawing.seconds() > _WARM_UP_S:
                     show(drawing.progress())
         except KeyboardInterrupt:
+            if not drawing.frames:
+                raise
             interrupted = True
         except RoadcastError as failure:
             if video is not None and video.failed:
@@ -61,7 +64,7 @@ class _Drawing:
     def __init__(self, feed: Feed, style: Style, video: VideoWriter | None, sheet: Sheet | None) -> None:
         self._feed, self._style, self._video, self._sheet = feed, style, video, sheet
         self._meter = Meter()
-        self._frames = self._dropped = 0
+        self.frames = self._dropped = 0
         self._began_s = time.monotonic()
         self._first_ns: int | None = None
 
@@ -76,21 +79,21 @@ class _Drawing:
         if self._sheet is not None:
             self._sheet.add(shot.picture, shot.frame, time_s)
         self._dropped = shot.dropped
-        self._frames += 1
+        self.frames += 1
 
     def seconds(self) -> float:
         return time.monotonic() - self._began_s
 
     def progress(self) -> str:
-        return progress_text(self._frames, self._feed.expected, self.seconds())
+        return progress_text(self.frames, self._feed.expected, self.seconds())
 
     def report(self, interrupted: bool, error: RoadcastError | None) -> Report:
-        if error is None and not self._frames:
+        if error is None and not self.frames:
             error = SourceError(f"Not one frame came from {self._feed.origin}, so nothing was written.")
         p50, p99 = self._meter.latency_ms()
         return Report(
             origin=self._feed.origin,
-            frames=self._frames,
+            frames=self.frames,
             seconds=self.seconds(),
             fps=self._meter.fps(),
             latency_p50_ms=p50,

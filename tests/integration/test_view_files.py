@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from perception.types import Image
 from perception.view.footer import legend_entry
 from perception.view.layers import Style
 from perception.view.picture import Picture
+from perception.view.render import render
 from perception.view.sheet import Sheet, draw_sheet
+from perception.view.shots import Feed, Shot
 from perception.view.text import text_height
 from perception.view.video import VideoWriter
 
@@ -138,6 +141,19 @@ def test_an_error_elsewhere_keeps_what_was_written(tmp_path: Path) -> None:
         broken()
     assert len(decoded(tmp_path / "out.mp4")[0]) == 1
     assert leftovers(tmp_path) == ["out.mp4"]
+
+
+def test_an_interruption_before_the_first_frame_is_no_failure_of_the_source(tmp_path: Path) -> None:
+    def shots() -> Iterator[Shot]:
+        raise KeyboardInterrupt
+        yield
+
+    closed: list[bool] = []
+    feed = Feed(shots(), "drive.mp4", lambda: closed.append(True))
+    with pytest.raises(KeyboardInterrupt):
+        render(feed, Style(), video=VideoWriter(tmp_path / "out.mp4"), sheet=Sheet(tmp_path / "out.png"))
+    assert closed == [True]
+    assert leftovers(tmp_path) == []
 
 
 def test_names_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
