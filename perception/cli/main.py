@@ -21,16 +21,20 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    watched = False
     try:
         watched = _watch()
         from perception.cli.command import dispatch
 
         parser = make_parser()
         if watched:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, _interrupt)
         return dispatch(lambda: parser, argv)
     except KeyboardInterrupt:
         return INTERRUPTED
+    finally:
+        if watched:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def make_parser() -> Parser:
@@ -63,3 +67,13 @@ def _watch() -> bool:
 
 def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     os._exit(INTERRUPTED)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """KeyboardInterrupt, but the end at once while a library that a command needs is being loaded."""
+    at = frame
+    while at is not None:
+        if at.f_code.co_filename.startswith("<frozen importlib"):
+            _leave(number, frame)
+        at = at.f_back
+    raise KeyboardInterrupt

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -141,4 +142,20 @@ sys.meta_path.insert(0, Interrupter)
 sys.exit(main(["--version"]))
 """
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_ctrl_c_while_a_library_loads_is_not_a_missing_library(tmp_path: Path) -> None:
+    (tmp_path / "onnxruntime.py").write_text(
+        "import os, signal\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "except KeyboardInterrupt:\n"  # as extension modules do
+        "    raise ImportError('initialization failed') from None\n"
+    )
+    script = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom perception.cli.main import main\nsys.exit(main())"
+    )
+    words = ["view", "synth://street?size=64x64", "--sheet", str(tmp_path / "out.png"), "--engine", "onnxruntime"]
+    done = subprocess.run([sys.executable, "-c", script, *words], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
