@@ -17,18 +17,12 @@ from onnx import TensorProto, helper, numpy_helper
 from perception.engines.contract import read_spec
 from perception.engines.tensorrt.build import Recipe, build_plan, targets
 from perception.engines.tensorrt.layers import Layer, read_layers, summarise
-from perception.engines.tensorrt.library import Library, load_library, loadable, plain_reason
+from perception.engines.tensorrt.library import load_library, loadable, plain_reason
 from perception.engines.tensorrt.progress import BuildProgress
 from perception.engines.tensorrt.shapes import Shapes, choose_shapes
 from perception.errors import ConfigError, EngineUnavailable, ModelError
 
 SHAPES = Shapes((1, 1, 4), ((64, 32), (64, 32), (128, 64)))
-
-
-@pytest.fixture
-def library() -> Library:
-    pytest.importorskip("tensorrt_rtx", reason="the optional library TensorRT for RTX is not installed")
-    return load_library("tensorrt_rtx")
 
 
 @pytest.fixture

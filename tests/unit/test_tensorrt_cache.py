@@ -16,7 +16,7 @@ from perception.engines.recorded import RecordedEngine
 from perception.engines.tensorrt import cache, passport
 from perception.engines.tensorrt.build import Recipe
 from perception.engines.tensorrt.compile import Compiled, compile_engine
-from perception.engines.tensorrt.library import Library, load_library
+from perception.engines.tensorrt.library import Library
 from perception.engines.tensorrt.open import find_engine
 from perception.engines.tensorrt.prune import prune
 from perception.engines.tensorrt.shapes import Shapes
@@ -34,12 +34,6 @@ GOOD = passport.Verification(
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROADCAST_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def library() -> Library:
-    pytest.importorskip("tensorrt_rtx", reason="the optional library TensorRT for RTX is not installed")
-    return load_library("tensorrt_rtx")
 
 
 @pytest.fixture
