@@ -9,6 +9,7 @@ from perception.engines.mode import DEVICES, MODES, Device, Mode
 from perception.engines.shipped import DEFAULT_MODEL, model_file
 from perception.errors import ConfigError, EngineUnavailable, ModelError
 
+_ONLY_ON: dict[str, Device] = {"openvino": "cpu", "tensorrt": "cuda"}
 NAMES = ("auto", "onnxruntime", "openvino", "tensorrt", "recorded", "simulated://")
 
 
@@ -44,6 +45,7 @@ def open_engine(
     """
     check_name(name)
     _check_options(mode, threads, slots, device)
+    _check_place(name, device)
     path = model_file(model) if model else DEFAULT_MODEL
     if enhance is not None:
         path = _enhanced(name, path, enhance)
@@ -91,6 +93,15 @@ def check_name(name: str) -> None:
     """Raise EngineUnavailable if there is no engine of this name."""
     if name not in NAMES and name.partition(":")[0] != "simulated":
         raise EngineUnavailable(f"There is no engine {name!r}. Choose one of: {', '.join(NAMES)}.")
+
+
+def _check_place(name: str, device: str) -> None:
+    """Raise ConfigError for a device that the engine does not compute on, rather than compute on another one."""
+    only = _ONLY_ON.get(name, device)
+    if device not in ("auto", only):
+        raise ConfigError(
+            f"The engine {name!r} computes on {only} alone: leave --device {device} out, or take onnxruntime."
+        )
 
 
 def _check_options(mode: str, threads: int | None, slots: int | None, device: str) -> None:

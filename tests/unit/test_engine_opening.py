@@ -15,6 +15,7 @@ from perception.engines import auto
 from perception.engines import onnxruntime as onnxruntime_engine
 from perception.engines.contract import read_spec
 from perception.engines.engine import Engine
+from perception.engines.mode import Device
 from perception.engines.onnxruntime import OnnxRuntimeEngine
 from perception.engines.open import open_engine
 from perception.engines.shipped import model_file
@@ -56,6 +57,12 @@ def test_a_missing_library_is_named_with_its_extra(
 def test_impossible_options_are_refused(options: dict[str, object], model: Path) -> None:
     with pytest.raises(ConfigError):
         open_engine("onnxruntime", model, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("engine", "device"), [("openvino", "cuda"), ("tensorrt", "cpu")])
+def test_a_device_that_the_engine_does_not_know_is_refused(engine: str, device: Device, model: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"{engine!r} computes on \w+ alone: leave --device {device} out"):
+        open_engine(engine, model, device=device)
 
 
 def test_cuda_is_refused_where_there_is_none(model: Path) -> None:
