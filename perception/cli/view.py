@@ -154,7 +154,7 @@ def _check_not_read(path: Path, source: str) -> None:
     """Raise ConfigError where a file to be written is the source, or an image of it."""
     place = Path(source.removeprefix("file://"))
     read = glob.glob(f"{glob.escape(str(place))}/*" if place.is_dir() else str(place), recursive=True)  # noqa: PTH207
-    if path.exists() and any(path.samefile(file) for file in (place, *map(Path, read)) if file.exists()):
+    if source and path.exists() and any(path.samefile(file) for file in (place, *map(Path, read)) if file.exists()):
         raise ConfigError(f"{str(path)!r} belongs to its own source {source!r}: give another name.")
 
 

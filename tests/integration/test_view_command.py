@@ -210,6 +210,14 @@ def test_an_image_is_not_replaced_by_a_sheet_of_itself(tmp_path: Path, source: s
     assert image.read_bytes() == before
 
 
+def test_no_source_at_all_is_not_the_folder_one_is_in(tmp_path: Path) -> None:
+    (tmp_path / "sign.png").write_bytes(b"old")
+    words = command("view", "", "--sheet", "sign.png")
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "SOURCE must be a file" in ended.stderr
+
+
 @pytest.mark.parametrize("words", [["--alpha", "0.2"], ["--min-score", "0"], ["--tiles", "3"], ["--timeout", "1"]])
 def test_what_is_for_files_is_refused_for_the_page(tmp_path: Path, words: list[str]) -> None:
     ended = view(f"ipc://{tmp_path}/nobody", *words)
