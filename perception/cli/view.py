@@ -65,7 +65,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     look.add_argument("--tiles", type=int, help=f"frames on the contact sheet (default {DEFAULTS['tiles']})")
     what = parser.add_argument_group("what to draw")
     what.add_argument("--frames", metavar="N", help="end after so many frames")
-    what.add_argument("--stream", metavar="NAME", help="name of the stream (default: front)")
+    what.add_argument("--stream", metavar="NAME", help="name of the stream (default: front; on the page: all of them)")
     what.add_argument(
         "--model", metavar="FILE.onnx", help="of a source: the network (default: the one that is built in)"
     )
