@@ -156,10 +156,12 @@ class Subscriber:
         if refusal:
             return f"{self.endpoint} {refusal}"
         if not self.tally.messages:
-            named = "any stream" if self._streams is None else f"stream {', '.join(map(repr, self._streams))}"
+            came = f"arrived from {self.endpoint} in {seconds:g} s. Is the node running there"
+            if self._streams is None:
+                return f"Nothing of any stream {came}?"
             return (
-                f"Nothing of {named} arrived from {self.endpoint} in {seconds:g} s. "
-                "Is the node running there, and is its stream called that?"
+                f"Nothing of stream {', '.join(map(repr, self._streams))} {came}, and is its stream called that? "
+                f"`roadcast sub {self.endpoint} --stream all` shows which there are."
             )
         state = (self.status or {}).get("state", "unknown")
         return f"Nothing new arrived from {self.endpoint} in {seconds:g} s; the node's last state was {state}."
