@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import command
 from tiny_model import write_model
 
 PATIENCE_S = 120.0
@@ -16,8 +16,7 @@ AT_ONCE = ("--give-up", "0", "--open-timeout", "1")
 
 def told(*args: object) -> tuple[int, str]:
     """The exit code and all that a command shows."""
-    command = [sys.executable, "-m", "perception", *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = subprocess.run(command(*args), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -7,7 +7,6 @@ import os
 import socket as plain_socket
 import stat
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 import zmq
 from clips import clip, steady
+from commands import command
 from tiny_model import write_model
 
 from perception.client import Subscriber
@@ -179,27 +179,23 @@ def test_the_socket_file_of_a_node_is_not_for_everybody(keys: Keys, tmp_path: Pa
         os.umask(before)
 
 
-def roadcast(*args: object) -> list[str]:
-    return [sys.executable, "-m", "perception", *map(str, args)]
-
-
 def test_node_subscriber_and_recorder_with_keys(keys: Keys, tmp_path: Path) -> None:
     pytest.importorskip("mcap", reason="recordings need the extra [record]")
     film, model = clip(tmp_path / "drive.mp4", steady(40)), write_model(tmp_path / "tiny.onnx")
     node = ["--curve-secret", keys.folder / "node.key_secret", "--allow", keys.allow]
     friend = ["--curve-server", keys.folder / "node.key", "--curve-secret", keys.folder / "friend.key_secret"]
     endpoint = f"ipc://{tmp_path}/node"
-    run = roadcast("run", film, "--model", model, "--publish", endpoint, "--wait-subscribers", 1, *node)
+    run = command("run", film, "--model", model, "--publish", endpoint, "--wait-subscribers", 1, *node)
     with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        sub = roadcast("sub", endpoint, "--kind", "image", "--json", "--timeout", PATIENCE_S, *friend)
+        sub = command("sub", endpoint, "--kind", "image", "--json", "--timeout", PATIENCE_S, *friend)
         told = subprocess.run(sub, capture_output=True, text=True, timeout=2 * PATIENCE_S, check=True)
         assert process.communicate(timeout=PATIENCE_S) is not None
         assert process.returncode == 0
     assert json.loads(told.stdout.splitlines()[-1])["frames"] == 40
-    record = roadcast("record", film, "--kind", "image", "-o", tmp_path / "a.mcap", "--model", model, *node)
+    record = command("record", film, "--kind", "image", "-o", tmp_path / "a.mcap", "--model", model, *node)
     subprocess.run(record, check=True, timeout=2 * PATIENCE_S, capture_output=True)
     told = subprocess.run(
-        roadcast("record", film, "-o", tmp_path / "b.mcap", "--curve-server", friend[1]),
+        command("record", film, "-o", tmp_path / "b.mcap", "--curve-server", friend[1]),
         capture_output=True,
         text=True,
         check=False,

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from clips import clip, steady
-from commands import command, environment, running
+from commands import PATIENCE_S, command, environment, finished, running
 from tiny_model import write_model
 
 from perception.client import Subscriber
-
-PATIENCE_S = 60.0  # of anything that should take a second or two
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +29,6 @@ def film(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Path:
     return write_model(folder / "tiny.onnx")
-
-
-def finished(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*args), capture_output=True, text=True, timeout=PATIENCE_S, check=False, env=environment(), cwd=cwd
-    )
 
 
 def one_sentence(result: subprocess.CompletedProcess[str]) -> str:
@@ -68,7 +59,7 @@ def test_two_hundred_frames_published_are_two_hundred_received(film: Path, model
 
 
 def test_without_json_stdout_stays_empty(film: Path, endpoint: str) -> None:
-    result = finished(film, "--pace", "max", "--engine", "simulated://", "--publish", endpoint)
+    result = finished("run", film, "--pace", "max", "--engine", "simulated://", "--publish", endpoint)
     assert (result.returncode, result.stdout) == (0, "")
     assert "captured 200, published 200, dropped 0" in result.stderr
 
@@ -78,7 +69,7 @@ def test_a_full_disk_under_its_log_stops_no_node(film: Path, endpoint: str, log_
     args = (film, "--pace", "max", "--engine", "simulated://", "--publish", endpoint, "--json")
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            command(*args, "--log-format", log_format),
+            command("run", *args, "--log-format", log_format),
             stdout=subprocess.PIPE,
             stderr=full,
             timeout=PATIENCE_S,
@@ -92,7 +83,7 @@ def test_a_full_disk_under_its_log_stops_no_node(film: Path, endpoint: str, log_
 def test_a_configuration_file_says_what_to_run(film: Path, endpoint: str, tmp_path: Path) -> None:
     file = tmp_path / "node.toml"
     file.write_text(f'source = "{film}"\npublish = "{endpoint}"\nengine = "simulated://"\npace = "max"\nframes = 9\n')
-    result = finished("--config", file, "--frames", 5, "--json")
+    result = finished("run", "--config", file, "--frames", 5, "--json")
     assert result.returncode == 0
     assert json.loads(result.stdout)["frames"]["published"] == 5
 
@@ -117,7 +108,7 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_2(film: Path, model: Path,
         "no folder '/nowhere/at'": ["nowhere.mp4", "--publish", "ipc:///nowhere/at/all"],
     }
     for message, args in wrong.items():
-        result = finished(*args)
+        result = finished("run", *args)
         assert message in one_sentence(result)
         assert result.returncode == 2, message
 
@@ -128,7 +119,7 @@ def test_files_that_are_no_videos_are_one_sentence_and_exit_3(tmp_path: Path, fi
     empty.touch()
     cut.write_bytes(film.read_bytes()[:3000])
     for path in (text, empty, cut):
-        result = finished(path, "--engine", "simulated://", "--publish", endpoint)
+        result = finished("run", path, "--engine", "simulated://", "--publish", endpoint)
         assert path.name in one_sentence(result)
         assert result.returncode == 3, path.name
 
@@ -138,7 +129,7 @@ def test_a_port_in_use_is_one_sentence_and_exit_3(film: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        result = finished(film, "--engine", "simulated://", "--publish", f"tcp://127.0.0.1:{port}")
+        result = finished("run", film, "--engine", "simulated://", "--publish", f"tcp://127.0.0.1:{port}")
     assert "in use" in one_sentence(result)
     assert result.returncode == 3
 
@@ -151,7 +142,7 @@ def test_a_bad_image_among_good_ones_is_counted_and_exit_3(tmp_path: Path, endpo
     for number in range(5):
         cv2.imwrite(str(images / f"{number}.png"), np.full((48, 80, 3), 40 * number, np.uint8))
     (images / "2.png").write_bytes(b"no picture")
-    result = finished(images, "--pace", "max", "--engine", "simulated://", "--publish", endpoint, "--json")
+    result = finished("run", images, "--pace", "max", "--engine", "simulated://", "--publish", endpoint, "--json")
     assert result.returncode == 3
     summary = json.loads(result.stdout)
     assert summary["frames"] == {"captured": 5, "published": 4, "in_flight": 0, "dropped": {"decode_error": 1}}
@@ -161,7 +152,7 @@ def test_a_bad_image_among_good_ones_is_counted_and_exit_3(tmp_path: Path, endpo
 
 def test_a_reader_that_goes_away_is_no_traceback(film: Path, endpoint: str) -> None:
     process = subprocess.Popen(
-        command(film, "--pace", "max", "--engine", "simulated://", "--publish", endpoint, "--json"),
+        command("run", film, "--pace", "max", "--engine", "simulated://", "--publish", endpoint, "--json"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -179,7 +170,7 @@ def test_a_reader_that_goes_away_is_no_traceback(film: Path, endpoint: str) -> N
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_error(closed: str, film: Path, endpoint: str) -> None:
-    arguments = command(film, "--engine", "simulated://", "--frames", 3, "--publish", endpoint, "--json")
+    arguments = command("run", film, "--engine", "simulated://", "--frames", 3, "--publish", endpoint, "--json")
     done = subprocess.run(
         ["sh", "-c", f'"$@" {closed}', "sh", *arguments],
         capture_output=True,
@@ -201,8 +192,8 @@ def test_closed_streams_are_no_error(closed: str, film: Path, endpoint: str) -> 
 @pytest.mark.parametrize("arguments", ["run", "sub"])
 def test_a_full_disk_is_one_sentence(arguments: str, unbuffered: str, film: Path, endpoint: str) -> None:
     words = {
-        "run": command(film, "--engine", "simulated://", "--frames", 3, "--publish", endpoint, "--json"),
-        "sub": [sys.executable, "-m", "perception", "sub", endpoint, "--timeout", "0.2", "--json"],
+        "run": command("run", film, "--engine", "simulated://", "--frames", 3, "--publish", endpoint, "--json"),
+        "sub": command("sub", endpoint, "--timeout", "0.2", "--json"),
     }[arguments]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(

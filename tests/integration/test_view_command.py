@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from commands import command
 from tiny_model import CAR, SKY, VEGETATION, write_model
 
 from perception.classes import CITYSCAPES
@@ -58,10 +58,6 @@ def slow_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for _ in range(SLOW_FRAMES):
             writer.write(street(0), 0)
     return path
-
-
-def command(*words: object) -> list[str]:
-    return [sys.executable, "-m", "perception", *map(str, words)]
 
 
 def view(*words: object) -> subprocess.CompletedProcess[str]:
