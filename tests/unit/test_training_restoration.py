@@ -21,13 +21,15 @@ from perception.errors import ConfigError, ModelError  # noqa: E402
 from training.data.samples import draw_in_worker, start_worker  # noqa: E402
 from training.metrics.picture import psnr  # noqa: E402
 from training.models.autoencoder import conv_autoencoder, dense_autoencoder  # noqa: E402
-from training.models.restoration import fcn_picture, restoration_unet, subpixel_net  # noqa: E402
+from training.models.light_unet import LightUNetWidths, light_unet  # noqa: E402
+from training.models.restoration import fcn_picture, light_unet_picture, restoration_unet, subpixel_net  # noqa: E402
 from training.models.subpixel import PixelShuffle, PixelUnshuffle  # noqa: E402
 from training.restoration.album import score_restorer, write_sheet  # noqa: E402
 from training.restoration.export import export_enhancement  # noqa: E402
 from training.restoration.fit import picture_loss  # noqa: E402
 from training.restoration.perceived import perceived_difference  # noqa: E402
 from training.restoration.restorer import (  # noqa: E402
+    begin_with,
     factor_of,
     keras_restorer,
     load_restorer,
@@ -41,14 +43,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 SLIM = (4, 4, 8, 8, 8)
 NETWORKS = {
     "denoise": lambda: restoration_unet((8, 8, 16)),
-    "lowlight": lambda: restoration_unet((8, 8, 16), looks_around=True),
+    "lowlight": lambda: light_unet_picture(LightUNetWidths(8, (8, 8, 8, 8)), (8,)),
     "subpixel": lambda: subpixel_net(8, 8, 2),
     "fcn8s": lambda: fcn_picture(SLIM, head=8),
     "transposed": lambda: conv_autoencoder(8, up="transposed", channels=(8, 8)),
     "unpool": lambda: conv_autoencoder(8, up="unpool", channels=(8, 8)),
     "resize": lambda: conv_autoencoder(8, up="resize", channels=(8, 8)),
 }
-MULTIPLES = {"denoise": 8, "lowlight": 8, "transposed": 4, "unpool": 4, "resize": 4}
+MULTIPLES = {"denoise": 8, "lowlight": 32, "transposed": 4, "unpool": 4, "resize": 4}
 
 
 def picture(height: int = 40, width: int = 56) -> np.ndarray:
@@ -178,6 +180,24 @@ def test_other_models_are_no_restorers(tmp_path: Path) -> None:
         load_restorer(tmp_path / "m.keras")
     with pytest.raises(ModelError, match="There is no Keras model"):
         load_restorer(tmp_path / "missing.keras")
+
+
+def test_the_network_for_little_light_begins_with_all_of_a_segmentation_network_but_its_classes(tmp_path: Path) -> None:
+    widths = LightUNetWidths(8, (8, 8, 8, 8))
+    segmenter = stirred(light_unet(widths, auxiliary=True, head="centre"))
+    segmenter.save(tmp_path / "m.keras")
+    model = light_unet_picture(widths, (8,))
+    begin_with(model, tmp_path / "m.keras")
+    names = {layer.name for layer in model.layers}
+    shared = [layer for layer in segmenter.layers if layer.weights and layer.name in names]
+    assert {layer.name for layer in shared} > {"encoder_stem_conv", "context1_conv", "decoder2_fuse_bn"}
+    for layer in shared:
+        for one, other in zip(layer.get_weights(), model.get_layer(layer.name).get_weights()):
+            assert (one == other).all()
+    with pytest.raises(ModelError, match="does not fit"):
+        begin_with(light_unet_picture(LightUNetWidths(16, (8, 8, 8, 8)), (8,)), tmp_path / "m.keras")
+    with pytest.raises(ModelError, match="There is no Keras model"):
+        begin_with(model, tmp_path / "missing.keras")
 
 
 def test_a_saved_network_is_the_same_again(tmp_path: Path) -> None:

@@ -25,9 +25,15 @@ FLAGS = {
     "network": ("NAME", f"{RULES['network'].wanted} (default: denoise)"),
     "latent": ("N", "numbers, or channels, in the narrow place of conv and dense (default: 64)"),
     "up": ("NAME", f"{RULES['up'].wanted}: how conv enlarges (default: resize)"),
-    "degrade": ("KIND", "how inputs are spoilt: gaussian, shot, jpeg, rain, lowlight or blur, repeatable; none: not"),
+    "degrade": (
+        "KIND",
+        "how inputs are spoilt: gaussian, shot, jpeg, rain, lowlight, dark or blur, repeatable; else they are not",
+    ),
     "loss": ("NAME", f"{RULES['loss'].wanted} (default: l1)"),
-    "initial_weights": ("MODEL.keras", "a model of the same network to start from"),
+    "initial_weights": (
+        "MODEL.keras",
+        "a model of the same network to start from, for lowlight also a segmentation network",
+    ),
     "segmenter": ("MODEL.keras", "a segmentation network that is to see the same in the picture as in the truth"),
     "segmenter_weight": ("X", "weight of that term (default: 10)"),
     "crop": ("WxH", "size of the pieces that are learnt from (default: 160x160)"),

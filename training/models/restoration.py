@@ -1,7 +1,8 @@
-"""Networks that give a better picture back: a small U-Net for noise and darkness, a sub-pixel net for detail.
+"""Networks that give a better picture back: a small U-Net for noise, the light U-Net for little light, a sub-pixel net
+for detail.
 
-Both correct the frame rather than draw it anew (Zhang et al. 2017, "Beyond a Gaussian Denoiser", section III-B), so
-that a network that has learnt nothing yet changes nothing. All of them take u8 BGR frames (B, H, W, 3) and give f32
+These correct the frame rather than draw it anew (Zhang et al. 2017, "Beyond a Gaussian Denoiser", section III-B), so
+that a network that has learnt nothing yet changes nothing. All networks take u8 BGR frames (B, H, W, 3) and give f32
 BGR (B, factor H, factor W, 3) within 0..255.
 """
 
@@ -16,6 +17,7 @@ from training.models import vgg16
 from training.models.autoencoder import conv_autoencoder, dense_autoencoder
 from training.models.blocks import conv_relu
 from training.models.fcn import fcn
+from training.models.light_unet import LARGE, LightUNetWidths, light_unet
 from training.models.subpixel import PixelShuffle, PixelUnshuffle
 from training.restoration.names import Network, Up
 
@@ -33,9 +35,9 @@ def build_restorer(name: Network, *, latent: int = 64, up: Up = "resize", patch:
     """
     match name:
         case "denoise":
-            return restoration_unet()
+            return restoration_unet((48, 64, 96))
         case "lowlight":
-            return restoration_unet(norm=False, looks_around=True)
+            return light_unet_picture()
         case "subpixel":
             return subpixel_net()
         case "fcn8s":
@@ -46,36 +48,46 @@ def build_restorer(name: Network, *, latent: int = 64, up: Up = "resize", patch:
             return dense_autoencoder(patch, latent)
 
 
-def restoration_unet(
-    channels: tuple[int, int, int] = (32, 48, 80), *, norm: bool = True, looks_around: bool = False
-) -> keras.Model:
-    """A U-Net between half and an eighth of the frame's size; sides in multiples of 8.
+def restoration_unet(channels: tuple[int, ...]) -> keras.Model:
+    """A U-Net that begins at half of the frame's size, with one level for each of ``channels``; ``n`` of them want
+    sides in multiples of 2^n.
 
     The frame enters and leaves as 12 channels at half its size (as in FFDNet, Zhang et al. 2018, section III-A): the
     costly full size holds no convolution. The last two convolutions see those 12 again: what stays as it is need not
-    be carried through all the others. ``norm`` is batch normalisation, which learns faster, but not where frames of a
-    batch differ in brightness. With ``looks_around`` the mean over the frame is added at the bottom: how dark it
-    is shows in no corner of it alone.
+    be carried through all the others.
     """
     frame = keras.Input((None, None, 3), dtype="uint8", name="frame")
-    scaled = layers.Rescaling(1 / 128, offset=-1.0, name="normalise")(frame)
-    pixels = x = PixelUnshuffle(2, name="unshuffle")(scaled)  # (B, H/2, W/2, 12)
+    pixels = x = _pixels(frame)
     skips = []
     for level, width in enumerate(channels):
-        x = conv_relu(x, width, 3, f"level{level}_0", norm=norm, strides=2 if level else 1)
-        skips.append(x := conv_relu(x, width, 3, f"level{level}_1", norm=norm))
-    x = conv_relu(x, channels[-1], 3, "bottom", norm=norm)
-    if looks_around:
-        whole = layers.GlobalAveragePooling2D(keepdims=True, name="whole")(x)
-        whole = layers.Conv2D(channels[-1], 1, activation="relu", name="whole_1")(whole)
-        x = layers.Add(name="with_whole")([x, layers.Conv2D(channels[-1], 1, name="whole_2")(whole)])
+        x = conv_relu(x, width, 3, f"level{level}_0", strides=2 if level else 1)
+        skips.append(x := conv_relu(x, width, 3, f"level{level}_1"))
+    x = conv_relu(x, channels[-1], 3, "bottom")
     for level in reversed(range(len(channels) - 1)):
         x = layers.Conv2D(4 * channels[level], 1, name=f"up{level}")(x)
         x = layers.Add(name=f"join{level}")([PixelShuffle(2, name=f"shuffle{level}")(x), skips[level]])
-        x = conv_relu(x, channels[level], 3, f"rise{level}", norm=norm)
-    x = conv_relu(layers.Concatenate(name="pixels_again")([x, pixels]), channels[0], 3, "closing", norm=norm)
+        x = conv_relu(x, channels[level], 3, f"rise{level}")
+    x = conv_relu(layers.Concatenate(name="pixels_again")([x, pixels]), channels[0], 3, "closing")
     x = layers.Concatenate(name="pixels_at_last")([x, pixels])
     return _corrected(frame, _values(frame), x, factor=2, name="restoration_unet")
+
+
+def light_unet_picture(widths: LightUNetWidths = LARGE, closing: tuple[int, ...] = (48, 32)) -> keras.Model:
+    """The light U-Net (``training.models.light_unet``), all of it but the class scores, that corrects the frame; sides
+    in multiples of 32.
+
+    In little light it takes knowledge of streets to tell a car from noise. A segmentation network has it: its weights
+    are what to start from. Its features, at half the frame's size, meet the frame's own pixels in convolutions of
+    ``closing`` channels.
+    """
+    trunk = light_unet(widths)
+    frame, x = trunk.inputs[0], trunk.get_layer("logits").input
+    pixels = _pixels(frame)
+    for index, width in enumerate(closing):
+        x = layers.Concatenate(name=f"pixels{index}")([x, pixels])
+        x = conv_relu(x, width, 3, f"closing{index}", norm=False)
+    x = layers.Concatenate(name="pixels_at_last")([x, pixels])
+    return _corrected(frame, _values(frame), x, factor=2, name="light_unet_picture")
 
 
 def subpixel_net(channels: int = 32, narrow: int = 16, depth: int = 5, *, factor: int = 2) -> keras.Model:
@@ -101,6 +113,12 @@ def fcn_picture(channels: tuple[int, int, int, int, int] = _SLIM, *, head: int =
     network = fcn(8, channels=channels, head=head, norm=channels != vgg16.FULL, dropout=0.0, classes=3)
     values = layers.Rescaling(_CORRECTION, offset=127.5, name="values")(network.outputs[0])
     return keras.Model(network.inputs[0], _within(values), name="fcn8s_picture")
+
+
+def _pixels(frame: Tensor) -> Tensor:
+    """The frame (B, H, W, 3) about 0 as (B, H/2, W/2, 12)."""
+    scaled = layers.Rescaling(1 / 128, offset=-1.0, name="scaled")(frame)
+    return PixelUnshuffle(2, name="unshuffle")(scaled)
 
 
 def _corrected(frame: Tensor, start: Tensor, x: Tensor, *, factor: int, name: str) -> keras.Model:

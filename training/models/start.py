@@ -11,8 +11,8 @@ import keras
 from perception.errors import ModelError
 from training.models.saved import load_model
 
-# The one kind of layer that may stay behind: the last up-sampling of an FCN, whose size is the stride's.
-_LEFT_BEHIND = "up_from"
+# What may stay behind of an FCN for another one: the last up-sampling, whose size is the stride's.
+_LAST_UP = "up_from"
 _FEW = 6  # new layers that are named one by one
 
 
@@ -32,8 +32,10 @@ class Start:
         return text + (f"; left behind: {', '.join(self.left)}" if self.left else "")
 
 
-def start_from(model: keras.Model, path: Path) -> Start:
+def start_from(model: keras.Model, path: Path, *, without: tuple[str, ...] = (_LAST_UP,)) -> Start:
     """Copy into ``model`` every layer of the trained model in ``path``; what that one lacks starts anew.
+
+    Where ``model`` has no layer of a name that begins with one of ``without``, it is left behind.
 
     A finer FCN takes over a coarser one (Long, Shelhamer, Darrell 2015, section 4.2: 32s, then 16s, then 8s): all
     layers but the last up-sampling, and the new skip, whose scores start at zero, changes no answer yet.
@@ -46,7 +48,7 @@ def start_from(model: keras.Model, path: Path) -> Start:
     for layer in load_model(path).layers:
         if not layer.weights:
             continue
-        if layer.name not in ours and layer.name.startswith(_LEFT_BEHIND):
+        if layer.name not in ours and layer.name.startswith(without):
             left.append(layer.name)
             continue
         try:

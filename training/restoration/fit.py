@@ -15,7 +15,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from perception.errors import ModelError
 from training.data.loader import Loader
 from training.data.samples import Images
 from training.models.restoration import build_restorer
@@ -25,7 +24,7 @@ from training.restoration.album import PictureAlbum
 from training.restoration.export import export_enhancement
 from training.restoration.names import UNTRANSLATED, Loss
 from training.restoration.perceived import Difference, perceived_difference
-from training.restoration.restorer import load_restorer
+from training.restoration.restorer import begin_with
 from training.restoration.samples import Pictures, PictureSampler, task_of
 from training.restoration.settings import RestoreConfig
 from training.run_folder import RunFolder
@@ -33,6 +32,7 @@ from training.saver import Scorer
 from training.steps import precision, train
 
 Tensor = Any
+_ENCODER_RATE = 0.25  # of the learning rate, for the encoder of a segmentation network
 _SOFTENED = 2.0  # grey levels; below that the l1 loss is a square
 
 
@@ -66,7 +66,7 @@ def restore(
     with precision(config.precision):
         model = _compiled(config)
         if first_epoch == 0 and config.initial_weights is not None:  # else a checkpoint holds all weights
-            _start_from(model, config.initial_weights)
+            begin_with(model, config.initial_weights)
     with precision("float32"):
         averaged = _built(config)
     sampler = PictureSampler(pictures, task, config.crop, config.batch, config.seed)
@@ -118,14 +118,30 @@ def picture_loss(kind: Loss, seen: Difference | None = None, weight: float = 0.0
     return lambda truth, picture: pixels(truth, picture) + weight * seen(truth, picture)
 
 
+def keep_normalisation(model: keras.Model) -> None:
+    """Let batch normalisation use, and leave, the statistics that were learnt before.
+
+    Those of a batch are poor here: its few crops differ in noise and in light, and frames are seen one by one later.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+
+
 def _built(config: RestoreConfig) -> keras.Model:
     return build_restorer(config.network, latent=config.latent, up=config.up, patch=config.crop[0])
 
 
 def _compiled(config: RestoreConfig) -> keras.Model:
     model = _built(config)
+    if config.initial_weights is not None:
+        keep_normalisation(model)
     optimizer = build_optimizer(
-        rate=config.rate, encoder_rate=1.0, steps=config.epochs * config.steps, ema=config.ema, decay=config.decay
+        rate=config.rate,
+        encoder_rate=_ENCODER_RATE,
+        steps=config.epochs * config.steps,
+        ema=config.ema,
+        decay=config.decay,
     )
     seen = None
     if config.segmenter is not None:
@@ -134,12 +150,3 @@ def _compiled(config: RestoreConfig) -> keras.Model:
     model.compile(optimizer, picture_loss(config.loss, seen, config.segmenter_weight))
     optimizer.build(model.trainable_variables)
     return model
-
-
-def _start_from(model: keras.Model, path: Path) -> None:
-    try:
-        model.set_weights(load_restorer(path).get_weights())
-    except ValueError:
-        raise ModelError(
-            f"{path} is another network than the one to train, {model.name!r}: give a model of the same settings."
-        ) from None

@@ -14,13 +14,16 @@ from training.models.saved import load_model
 Tensor = Any
 Difference = Callable[[Tensor, Tensor], Tensor]
 
+_RARE = 0.02  # of the pixels: a class that covers less gains no further weight
+
 
 def perceived_difference(path: Path) -> Difference:
     """From (truth, picture), both (B, H, W, 3) of 0..255, to the divergence of what the network at ``path`` sees.
 
     It is the mean Kullback-Leibler divergence of the class probabilities for the picture from those for the truth
     (Hinton, Vinyals, Dean 2015, at temperature 1), a perceptual loss (Johnson, Alahi, Fei-Fei 2016) on answers
-    rather than features. The network itself does not learn, and no labels are needed.
+    rather than features. Pixels weigh by the inverse share of their classes in the batch, as mean IoU weighs them:
+    a pole counts like a road. The network itself does not learn, and no labels are needed.
 
     Raises:
         ModelError: there is no such model, or it gives no logits.
@@ -30,7 +33,10 @@ def perceived_difference(path: Path) -> Difference:
     def difference(truth: Tensor, picture: Tensor) -> Tensor:
         seen = ops.log_softmax(_logits(network, picture))
         wanted = ops.stop_gradient(ops.log_softmax(_logits(network, ops.cast(truth, "float32"))))
-        return ops.mean(ops.sum(ops.exp(wanted) * (wanted - seen), axis=-1))
+        shares = ops.exp(wanted)
+        divergence = ops.sum(shares * (wanted - seen), axis=-1)
+        weights = ops.sum(shares / (ops.mean(shares, axis=(0, 1, 2)) + _RARE), axis=-1)
+        return ops.mean(divergence * weights) / ops.mean(weights)
 
     return difference
 

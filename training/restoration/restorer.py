@@ -13,10 +13,13 @@ import numpy.typing as npt
 
 from perception.errors import ModelError
 from perception.types import Image
+from training.models.instance_decoder import PREFIX
 from training.models.saved import open_keras
+from training.models.start import start_from
 
 Restorer = Callable[[Image], Image]
 _MULTIPLE = 32
+_OF_CLASSES = ("logits", "auxiliary", PREFIX, "centres", "offsets", "boundary")  # what has no place in a picture
 
 
 def load_restorer(path: Path) -> keras.Model:
@@ -30,6 +33,25 @@ def load_restorer(path: Path) -> keras.Model:
     if not inputs or not outputs or inputs[0].dtype != "uint8" or outputs[0].shape[-1] != 3:
         raise ModelError(f"{path} is not a network from u8 frames to pictures; `roadcast-train restore` makes one.")
     return model
+
+
+def begin_with(model: keras.Model, path: Path) -> None:
+    """Give ``model`` the weights of one of the same network, or what it shares with a segmentation network.
+
+    Raises:
+        ModelError: the file is missing or no model, or one of another network.
+    """
+    try:
+        restorer = load_restorer(path)
+    except ModelError:
+        start_from(model, path, without=_OF_CLASSES)
+        return
+    try:
+        model.set_weights(restorer.get_weights())
+    except ValueError:
+        raise ModelError(
+            f"{path} is another network than the one to train, {model.name!r}: give a model of the same settings."
+        ) from None
 
 
 def factor_of(model: keras.Model) -> int:
