@@ -34,7 +34,13 @@ from training.data.datasets import open_dataset, read_image
 from training.data.degrade import KINDS
 
 # Spoilt how, and shrunk by what; each is undone by the enhancement of the same place.
-CASES = {"gaussian": ("denoise", 1), "shot": ("denoise", 1), "lowlight": ("lowlight", 1), "half size": ("superres", 2)}
+CASES = {
+    "gaussian": ("denoise", 1),
+    "shot": ("denoise", 1),
+    "lowlight": ("lowlight", 1),
+    "dark": ("lowlight", 1),
+    "half size": ("superres", 2),
+}
 SEARCHED = 4  # frames that the setting of a method is searched on
 Method = Callable[[Image], Image]
 
@@ -94,11 +100,11 @@ def methods_of(case: str, pairs: Sequence[tuple[Image, Image]], compared: dict[s
     from training.restoration.restorer import keras_restorer, load_restorer
 
     few = pairs[:: max(1, len(pairs) // SEARCHED)][:SEARCHED]
-    if case in ("gaussian", "shot"):
+    if case in ("gaussian", "shot", "lowlight"):
         sigma, blur = baselines.best(baselines.gaussian_blur, baselines.BLURS, few)
         h, means = baselines.best(baselines.non_local_means, baselines.STRENGTHS, few)
         return {"nothing": lambda image: image, f"blur, sigma {sigma:g}": blur, f"non-local means, h {h:g}": means}
-    if case == "lowlight":
+    if case == "dark":
         return {"nothing": lambda image: image, "brightened": baselines.brightened}
     bilinear = baselines.enlarged(cv2.INTER_LINEAR)
     methods: dict[str, Method] = {

@@ -12,7 +12,7 @@ import pytest
 
 from perception.engines.enhancement import read_enhancement
 from training.data.datasets import open_dataset, read_image
-from training.data.degrade import KINDS
+from training.data.degrade import KINDS, degradation
 from training.metrics.picture import psnr
 
 pytestmark = [
@@ -43,11 +43,12 @@ def test_noise_goes_by_eight_decibels(frames: list[np.ndarray]) -> None:
     assert np.mean(gains) >= 8
 
 
-def test_a_dark_frame_comes_near_the_one_by_day(frames: list[np.ndarray]) -> None:
+@pytest.mark.parametrize("kind", ["lowlight", "dark"])
+def test_a_frame_of_little_light_comes_near_the_one_by_day(kind: str, frames: list[np.ndarray]) -> None:
     gains = []
     for number, truth in enumerate(frames):
-        dark = KINDS["lowlight"].spoil(truth, KINDS["lowlight"].strength, np.random.default_rng(number))
-        gains.append(psnr(made_by("lowlight", dark), truth) - psnr(dark, truth))
+        spoilt = degradation(kind).spoil(truth, degradation(kind).strength, np.random.default_rng(number))
+        gains.append(psnr(made_by("lowlight", spoilt), truth) - psnr(spoilt, truth))
     assert np.mean(gains) > 6
 
 

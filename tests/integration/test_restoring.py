@@ -135,12 +135,12 @@ def test_a_spoilt_data_set_is_one_of_the_same_kind(tmp_path: Path, capsys: pytes
     from training.data.datasets import open_dataset, read_pair
 
     kitti, out = write_kitti(tmp_path / "kitti"), tmp_path / "dark"
-    assert main(["degrade", str(out), "--data", f"kitti:{kitti}", "--by", "lowlight"]) == 0
+    assert main(["degrade", str(out), "--data", f"kitti:{kitti}", "--by", "dark"]) == 0
     for before, after in zip(open_dataset(f"kitti:{kitti}"), open_dataset(f"kitti:{out}"), strict=True):
         (image, labels), (dark, same) = read_pair(before), read_pair(after)
         assert (labels == same).all()
         assert dark.mean() < 0.6 * image.mean()
-    assert main(["degrade", str(out), "--data", f"kitti:{kitti}", "--by", "lowlight"]) == 2
+    assert main(["degrade", str(out), "--data", f"kitti:{kitti}", "--by", "dark"]) == 2
     assert "exists already" in capsys.readouterr().err
     strength = ["degrade", str(tmp_path / "x"), "--data", f"kitti:{kitti}", "--by", "jpeg", "--strength", "0"]
     assert main(strength) == 2

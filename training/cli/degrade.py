@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from perception.types import Image
     from training.data.datasets import Pair
 
-KINDS = ("gaussian", "shot", "jpeg", "rain", "lowlight", "blur")
+KINDS = ("gaussian", "shot", "jpeg", "rain", "lowlight", "dark", "blur")
 
 
 def add_parser(commands: Any) -> None:

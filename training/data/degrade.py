@@ -20,13 +20,13 @@ from perception.types import Image
 from training.data.photometric import jpeg
 from training.data.weather import rain
 
-Kind = Literal["gaussian", "shot", "jpeg", "rain", "lowlight", "blur"]
+Kind = Literal["gaussian", "shot", "jpeg", "rain", "lowlight", "dark", "blur"]
 Random = np.random.Generator
 
 GAMMA = 2.2  # of the encoding that is taken off to come to linear light, and put on again
 FULL_WELL = 2000.0  # electrons of a white pixel in daylight: a small pixel at a short exposure
 READ_NOISE = 3.0  # electrons, standard deviation
-LIFT = 4.0  # how much of the lost light a dark camera's gain brings back, at most: dark stays dark
+MAX_GAIN = 32.0  # 30 dB: what the automatic gain of a camera at night brings back of the light, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +59,18 @@ def shot(image: Image, electrons: float, random: Random) -> Image:
 
 
 def lowlight(image: Image, exposure: float, random: Random) -> Image:
-    """A camera at dusk: the share ``exposure`` of the light, shot noise, read noise, and a gain.
+    """A camera at night whose automatic gain makes up for what light is missing: as bright as by day, and noisy.
 
     Gamma is taken off; a pixel collects ``exposure * FULL_WELL`` electrons where daylight is white, a Poisson number
     of them, and ``READ_NOISE`` is added (the model of Foi et al. 2008, "Practical Poissonian-Gaussian noise
-    modeling"). The camera's gain multiplies both by ``LIFT``, or by less where that would be brighter than by
-    day; then gamma, rounding and clipping.
+    modeling"). The gain multiplies both by ``1 / exposure``, ``MAX_GAIN`` at most; then gamma, clipping and rounding.
     """
-    electrons = random.poisson(_linear(image) * (exposure * FULL_WELL)) + random.normal(0.0, READ_NOISE, image.shape)
-    gain = min(LIFT, 1 / exposure)
-    return _to_u8(_encode(np.clip(electrons * (gain / FULL_WELL), 0, 1)))
+    return _exposed(image, exposure, min(MAX_GAIN, 1 / exposure), random)
+
+
+def dark(image: Image, exposure: float, random: Random) -> Image:
+    """The same camera with its gain left at 1: as dark as the scene, in few grey levels."""
+    return _exposed(image, exposure, 1.0, random)
 
 
 def blur_by_shrinking(image: Image, factor: float, _random: Random) -> Image:
@@ -77,6 +79,11 @@ def blur_by_shrinking(image: Image, factor: float, _random: Random) -> Image:
     small = max(1, round(width / factor)), max(1, round(height / factor))
     shrunk = cv2.resize(image, small, interpolation=cv2.INTER_LINEAR)
     return np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _exposed(image: Image, exposure: float, gain: float, random: Random) -> Image:
+    electrons = random.poisson(_linear(image) * (exposure * FULL_WELL)) + random.normal(0.0, READ_NOISE, image.shape)
+    return _to_u8(_encode(np.clip(electrons * (gain / FULL_WELL), 0, 1)))
 
 
 def _compressed(image: Image, quality: float, _random: Random) -> Image:
@@ -93,6 +100,7 @@ KINDS: dict[Kind, Degradation] = {
     "jpeg": Degradation(_compressed, 15.0, (8.0, 60.0), (1.0, 100.0)),  # quality
     "rain": Degradation(_rained_on, 1.0, (1.0, 1.0), (1.0, 1.0)),  # streaks and veil as weather.rain draws them
     "lowlight": Degradation(lowlight, 0.02, (0.01, 0.15), (1e-4, 1.0), logarithmic=True),  # share of the daylight
+    "dark": Degradation(dark, 0.02, (0.01, 0.15), (1e-4, 1.0), logarithmic=True),  # the same
     "blur": Degradation(blur_by_shrinking, 2.0, (2.0, 2.0), (1.0, 64.0)),  # factor, down and up again
 }
 
