@@ -203,7 +203,8 @@ def test_those_of_the_package_go_before_its_model(name: str) -> None:
     enhancement = read_enhancement(name)
     assert enhancement.name == name
     assert enhancement.factor == (2 if name == "superres" else 1)
-    assert enhancement.path.stat().st_size < 8_000_000
+    largest = 8_000_000 if name == "lowlight" else 1_000_000  # that one is a whole light U-Net
+    assert enhancement.path.stat().st_size < largest
     batch = np.full((1, 64, 96, 3), 90, np.uint8)
     with closing(open_engine("onnxruntime", threads=1, enhance=name)) as engine:
         found = engine.submit(batch).result()
