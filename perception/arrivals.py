@@ -6,6 +6,8 @@
 
 A place holds one frame. A file waits until it is free; a camera's newer frame takes it, and the older one
 is dropped. So no camera can fill another's place, and one that is dead has nothing to be waited for.
+A newer frame keeps the turn of the one that it replaced: else, under overload, a fast camera, whose frame is
+always the newest, would never lead a set, and a slow one always.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ class Inflow:
 class _Place:
     def __init__(self) -> None:
         self.scene: Scene | None = None
+        self.turn_ns = 0  # capture time of the first frame that came since one left: the earliest leads a set
         self.ended = False
         self.error: BaseException | None = None  # that ended it
         self.last_ns: int | None = None  # capture time of the last frame that left
@@ -61,7 +64,7 @@ class Arrivals:
         self._closed = False
 
     def sets(self) -> Iterator[tuple[Scene, ...]]:
-        """Sets of frames, at most one of each camera, in the order of their first frames; alone, a camera's frames.
+        """Sets of frames, at most one of each camera, each led by the one waiting longest; alone, a camera's frames.
 
         Raises whatever a camera's thread raised.
         """
@@ -91,6 +94,8 @@ class Arrivals:
                     return False
                 if place.scene is not None and inflow.on_drop is not None:
                     inflow.on_drop(place.scene)
+                if place.scene is None:
+                    place.turn_ns = self._stamp(scene)
                 place.scene = scene
                 self._changed.notify_all()
             return True
@@ -145,7 +150,7 @@ class Arrivals:
         ]
 
     def _belongs(self, place: _Place, first_ns: int) -> bool:
-        return place.scene is not None and self._stamp(place.scene) - first_ns <= self._tolerance_ns
+        return place.scene is not None and 0 <= self._stamp(place.scene) - first_ns <= self._tolerance_ns
 
     def _leave(self, place: _Place) -> Scene:
         scene = place.scene
@@ -157,7 +162,10 @@ class Arrivals:
         return scene
 
     def _first_ns(self) -> int:
-        return min(self._stamp(place.scene) for place in self._places.values() if place.scene is not None)
+        """Capture time of the earliest frame that is in a set with the one whose turn it is."""
+        full = [(place.turn_ns, self._stamp(place.scene)) for place in self._places.values() if place.scene]
+        _, leader_ns = min(full)
+        return min(at_ns for _, at_ns in full if leader_ns - at_ns <= self._tolerance_ns)
 
     def _stamp(self, scene: Scene) -> int:
         times = scene.frame.time
