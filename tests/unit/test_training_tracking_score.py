@@ -102,3 +102,10 @@ def test_drives_without_objects_have_no_figure() -> None:
     assert (missed["mota"], missed["idf1"], missed["hota"]) == (0.0, 0.0, 0.0)
     invented = score([(nothing, np.array([1]), np.zeros((0, 1)))]).to_json()
     assert invented["mota"] is None
+
+
+def test_objects_without_a_track_are_each_one_of_their_own() -> None:
+    truth, alike = np.array([1, 2]), np.eye(2)
+    found = score([(truth, np.array([-1, -1]), alike)] * 3)
+    assert (found.found_tracks, found.switches) == (6, 4)
+    assert found == score([(truth, np.array([10 * k, 10 * k + 1]), alike) for k in range(3)])

@@ -97,9 +97,12 @@ class TrackingTally:
         )
 
     def _own(self, tracks: Tracks) -> Tracks:
-        """Tracks of this drive, in numbers that no other drive has."""
+        """Tracks of this drive, in numbers that no other drive has; one without a track (-1) has a number of its own."""
         numbers = self._numbers
-        own = [numbers.setdefault((self._drive, track), len(numbers)) for track in tracks.tolist()]
+        own = []
+        for track in tracks.tolist():
+            alone = -1 - len(numbers)  # given to no other, for the numbers grow by it
+            own += [numbers.setdefault((self._drive, track if track >= 0 else alone), len(numbers))]
         return np.array(own, np.int64)
 
 
