@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
-from perception.errors import RoadcastError, SourceError
+from perception.errors import OutputError, RoadcastError, SourceError
 from perception.view.draw import draw
 from perception.view.layers import Style
 from perception.view.meter import Meter
@@ -29,7 +29,8 @@ def render(
 ) -> Report:
     """Draw every shot of the feed and finish the files; closes the feed and the video.
 
-    Ctrl-C, and an error of the feed, end the run and keep what was drawn until then; the report says so.
+    Ctrl-C, and an error of the feed, end the run and keep what was drawn until then; the report says so. It also says
+    that the contact sheet could not be written where the video could.
     ``show`` takes the line of progress after each frame.
 
     Raises:
@@ -90,6 +91,13 @@ class _Drawing:
     def report(self, interrupted: bool, error: RoadcastError | None) -> Report:
         if error is None and not self.frames:
             error = SourceError(f"Not one frame came from {self._feed.origin}, so nothing was written.")
+        files = self._video_file()
+        try:
+            files += self._sheet_file()
+        except OutputError as failure:
+            if not files:
+                raise
+            error = error or failure
         p50, p99 = self._meter.latency_ms()
         return Report(
             origin=self._feed.origin,
@@ -103,7 +111,7 @@ class _Drawing:
             error=None if error is None else str(error),
             exit_code=0 if error is None else error.exit_code,
             notes=tuple(self._feed.notes),
-            files=self._files(),
+            files=files,
         )
 
     def _styled(self) -> Style:
@@ -112,13 +120,15 @@ class _Drawing:
             self._style = replace(self._style, table=self._feed.table)
         return self._style
 
-    def _files(self) -> tuple[Written, ...]:
-        files = []
-        if self._video is not None and self._video.frames:
-            path, video = self._video.path, self._video
-            files.append(Written(str(path), path.stat().st_size, video.frames, *video.size, video.duration_s))
+    def _video_file(self) -> tuple[Written, ...]:
+        video = self._video
+        if video is None or not video.frames:
+            return ()
+        return (Written(str(video.path), video.path.stat().st_size, video.frames, *video.size, video.duration_s),)
+
+    def _sheet_file(self) -> tuple[Written, ...]:
         image = None if self._sheet is None else self._sheet.save(self._styled())
-        if self._sheet is not None and image is not None:
-            path, tiles = self._sheet.path, len(self._sheet.chosen())
-            files.append(Written(str(path), path.stat().st_size, tiles, image.shape[1], image.shape[0]))
-        return tuple(files)
+        if self._sheet is None or image is None:
+            return ()
+        path, tiles = self._sheet.path, len(self._sheet.chosen())
+        return (Written(str(path), path.stat().st_size, tiles, image.shape[1], image.shape[0]),)

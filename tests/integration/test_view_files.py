@@ -156,6 +156,19 @@ def test_an_interruption_before_the_first_frame_is_no_failure_of_the_source(tmp_
     assert leftovers(tmp_path) == []
 
 
+def test_a_sheet_that_cannot_be_written_does_not_hide_the_video(tmp_path: Path) -> None:
+    shots = [Shot(Picture(picture(k)), "front", k, 10**8 * k, 10**8 * k, None, 0) for k in range(3)]
+    feed = Feed(iter(shots), "drive.mp4", lambda: None)
+    (tmp_path / "gone").mkdir()
+    sheet = Sheet(tmp_path / "gone" / "out.png")
+    (tmp_path / "gone").rmdir()  # while it runs
+    report = render(feed, Style(), video=VideoWriter(tmp_path / "out.mp4"), sheet=sheet)
+    assert [Path(file.path).name for file in report.files] == ["out.mp4"]
+    assert report.exit_code == OutputError.exit_code
+    assert "gone/out.png" in (report.error or "")
+    assert len(decoded(tmp_path / "out.mp4")[0]) == 3
+
+
 def test_names_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"must end in \.mp4"):
         VideoWriter(tmp_path / "out.avi")
