@@ -97,7 +97,7 @@ class TrackingTally:
         )
 
     def _own(self, tracks: Tracks) -> Tracks:
-        """Tracks of this drive, in numbers that no other drive has; one without a track (-1) has a number of its own."""
+        """Tracks of this drive, in numbers that no other drive has; an object without one (-1) has its own number."""
         numbers = self._numbers
         own = []
         for track in tracks.tolist():
