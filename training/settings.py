@@ -164,6 +164,9 @@ class FitConfig:
             raise ConfigError(f"The head {self.head!r} needs initial_weights: a trained model, which stays as it is.")
         if self.head != "none" and self.teacher is not None:
             raise ConfigError(f"The head {self.head!r} learns from objects alone: leave out the teacher.")
+        for name in ("teacher_weight", "temperature"):
+            if self.teacher is None and getattr(self, name) != self.__dataclass_fields__[name].default:
+                raise ConfigError(f"{name} needs teacher: the .keras model whose answers are to be learnt.")
 
     @property
     def head_or_none(self) -> Head | None:

@@ -81,6 +81,12 @@ def test_a_head_takes_no_teacher(tmp_path: Path) -> None:
         load_settings({"out": str(tmp_path), **trunk, "teacher": str(tmp_path / "t.keras")}, environment={})
 
 
+@pytest.mark.parametrize("setting", ["teacher_weight", "temperature"])
+def test_what_is_of_a_teacher_needs_one(setting: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{setting} needs teacher"):
+        load_settings({"out": str(tmp_path), setting: "3"}, environment={})
+
+
 def test_every_setting_has_a_flag() -> None:
     assert set(FLAGS) | {"tensorboard"} == set(RULES)
 

@@ -259,11 +259,14 @@ def test_settings_come_in_layers_and_are_checked(tmp_path: Path) -> None:
             RestoreConfig(out=tmp_path, network=network, crop=(64, 64), **setting)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="network must be one of denoise"):
         RestoreConfig(out=tmp_path, network="gan")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="segmenter_weight needs segmenter"):
+        RestoreConfig(out=tmp_path, segmenter_weight=30)
 
 
 @pytest.mark.parametrize("name", ["denoise", "lowlight", "superres"])
-def test_the_recipes_are_settings(name: str) -> None:
+def test_the_recipes_are_settings(name: str, tmp_path: Path) -> None:
     recipe = Path(__file__).parents[2] / "launch" / "recipes" / f"{name}.toml"
-    config = load_settings({"out": "x"}, file=str(recipe), environment={})
+    asked = {"lowlight": {"segmenter": str(tmp_path / "model.keras")}}
+    config = load_settings({"out": "x", **asked.get(name, {})}, file=str(recipe), environment={})
     assert config.id == name
     assert task_of(config.degrade, config.factor).factor == (2 if name == "superres" else 1)

@@ -99,6 +99,8 @@ class RestoreConfig:
                 raise ConfigError(
                     f"{name} is of {' and '.join(networks)}; {self.network} has no use for it: leave it out."
                 )
+        if self.segmenter is None and self.segmenter_weight != self.__dataclass_fields__["segmenter_weight"].default:
+            raise ConfigError("segmenter_weight needs segmenter: the .keras model that is to see the same.")
 
     @property
     def factor(self) -> int:
