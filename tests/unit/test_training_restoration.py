@@ -264,9 +264,8 @@ def test_settings_come_in_layers_and_are_checked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["denoise", "lowlight", "superres"])
-def test_the_recipes_are_settings(name: str, tmp_path: Path) -> None:
+def test_the_recipes_are_settings(name: str) -> None:
     recipe = Path(__file__).parents[2] / "launch" / "recipes" / f"{name}.toml"
-    asked = {"lowlight": {"segmenter": str(tmp_path / "model.keras")}}
-    config = load_settings({"out": "x", **asked.get(name, {})}, file=str(recipe), environment={})
+    config = load_settings({"out": "x"}, file=str(recipe), environment={})
     assert config.id == name
     assert task_of(config.degrade, config.factor).factor == (2 if name == "superres" else 1)
