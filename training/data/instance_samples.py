@@ -11,11 +11,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from perception.types import Image, LabelMap, Size
+from perception.types import Size
 from training.data.augment import draw_view, relight
 from training.data.centres import UNKNOWN, Ids
 from training.data.datasets import Pair, read_pair
 from training.data.instances import read_instances, uncounted
+from training.data.paste import Cutout
+from training.data.paste_instances import Sample, find_instances, paste_instances
 from training.data.samples import CACHE_BYTES, Images, Mixture
 
 Targets = npt.NDArray[np.float32]  # (B, h, w, C)
@@ -33,7 +35,8 @@ class Targeting(Protocol):
 class InstanceSampler:
     """Draws batch ``index`` of epoch ``epoch``: the same one whoever asks, in whatever process.
 
-    Data sets, crops and light are those of ``Sampler``; nothing is pasted, for a paste has no instance map.
+    Data sets, crops and light are those of ``Sampler``; what is pasted are single objects of another frame, mostly
+    beside others, so that more of them touch.
     """
 
     mixture: Mixture
@@ -41,20 +44,31 @@ class InstanceSampler:
     batch: int
     seed: int
     targets: Targeting
-    _cache: dict[Pair, tuple[Image, LabelMap, Ids]] = field(default_factory=dict, compare=False, repr=False)
+    _cache: dict[Pair, Sample] = field(default_factory=dict, compare=False, repr=False)
+    _cutouts: dict[Pair, list[Cutout]] = field(default_factory=dict, compare=False, repr=False)
 
     def draw(self, epoch: int, index: int) -> tuple[Images, Targets]:
         """Frames (B, H, W, 3) u8 BGR and their targets. Raises SourceError where a file cannot be read."""
         random = np.random.default_rng([self.seed, epoch, index])
         images, targets = [], []
         for pairs, rule in self.mixture.draw_parts(self.batch, random):
-            image, labels, ids = self._read(pairs[int(random.integers(len(pairs)))])
+            sample = self._read(pairs[int(random.integers(len(pairs)))])
+            if random.random() < rule.paste:
+                sample = self._paste(sample, pairs[int(random.integers(len(pairs)))], random)
+            image, labels, ids = sample
             view = draw_view(labels, self.size, rule, random)
             images.append(relight(view.of_image(image), view, rule, random))
             targets.append(self.targets.of(view.of_map(ids, UNKNOWN)))
         return np.stack(images), np.stack(targets)
 
-    def _read(self, pair: Pair) -> tuple[Image, LabelMap, Ids]:
+    def _paste(self, sample: Sample, pair: Pair, random: np.random.Generator) -> Sample:
+        donor = self._read(pair)
+        cutouts = self._cutouts[pair] if pair in self._cutouts else find_instances(donor[2])
+        if pair in self._cache:  # so that what is kept of these is limited too
+            self._cutouts[pair] = cutouts
+        return paste_instances(sample, donor, cutouts, random)
+
+    def _read(self, pair: Pair) -> Sample:
         if pair in self._cache:
             return self._cache[pair]
         image, labels = read_pair(pair)

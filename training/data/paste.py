@@ -75,20 +75,24 @@ def paste_objects(
     if not cutouts or abs(len(labels) - len(donor[1])) > _SHIFT * len(labels):
         return image, labels
     image, labels = image.copy(), labels.copy()
-    # Half of the difference in exposure is taken out: a donor in the shade and a target in the sun are common.
-    gain = float(np.clip((image[::8, ::8].mean() + 1) / (donor[0][::8, ::8].mean() + 1), 0.4, 2.5) ** 0.5)
+    gain = exposure_gain(image, donor[0])
     for _ in range(int(random.integers(1, 4))):
         kind = random.choice(sorted({cutout.kind for cutout in cutouts}))
         same = [cutout for cutout in cutouts if cutout.kind == kind]
         cutout = same[int(random.integers(len(same)))]
-        place = _find_place(labels, cutout, random)
+        place = find_place(labels, cutout, random)
         if place is not None:
             _put(image, labels, donor, cutout, place, gain, mirrored=bool(random.random() < 0.5))
     return image, labels
 
 
-def _find_place(labels: LabelMap, cutout: Cutout, random: np.random.Generator) -> tuple[int, int] | None:
-    """(x, y) of the box in the target."""
+def exposure_gain(image: Image, donor: Image) -> float:
+    """Half of the difference in exposure: a donor in the shade and a target in the sun are common."""
+    return float(np.clip((image[::8, ::8].mean() + 1) / (donor[::8, ::8].mean() + 1), 0.4, 2.5) ** 0.5)
+
+
+def find_place(labels: LabelMap, cutout: Cutout, random: np.random.Generator) -> tuple[int, int] | None:
+    """(x, y) of the cut-out's box where it stands on the ground and on no other object; None where none was found."""
     height, width = labels.shape
     _, y, w, h = cutout.box
     for _ in range(_TRIES):
@@ -121,8 +125,12 @@ def _put(
     pixels, values, mask = donor[0][y : y + h, x : x + w], donor[1][y : y + h, x : x + w], cutout.mask
     if mirrored:
         pixels, values, mask = pixels[:, ::-1], values[:, ::-1], mask[:, ::-1]
+    blend(image[to], pixels, mask, gain)
+    labels[to] = np.where(mask > 0, values, labels[to])
+
+
+def blend(under: Image, pixels: Image, mask: npt.NDArray[np.uint8], gain: float) -> None:
+    """Draw ``pixels`` (h, w, 3), brightened by ``gain``, into ``under`` where the mask is 255, with a soft edge."""
     soft = cv2.GaussianBlur(np.ascontiguousarray(mask), (0, 0), 0.6, borderType=cv2.BORDER_CONSTANT)
     share = soft[..., None].astype(np.float32) / 255
-    mixed = image[to] * (1 - share) + np.minimum(pixels * gain, 255) * share
-    image[to] = np.round(mixed).astype(np.uint8)
-    labels[to] = np.where(mask > 0, values, labels[to])
+    under[:] = np.round(under * (1 - share) + np.minimum(pixels * gain, 255) * share).astype(np.uint8)
