@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,10 @@ from hypothesis import HealthCheck, settings
 # How long one example takes says something about the machine, which may be busy, and nothing about the code.
 settings.register_profile("roadcast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("roadcast")
+
+# A shell starts what runs in its background deaf to Ctrl-C, and children inherit that; the tests send it to many.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")
