@@ -7,7 +7,8 @@
 A place holds one frame. A file waits until it is free; a camera's newer frame takes it, and the older one
 is dropped. So no camera can fill another's place, and one that is dead has nothing to be waited for.
 A newer frame keeps the turn of the one that it replaced: else, under overload, a fast camera, whose frame is
-always the newest, would never lead a set, and a slow one always.
+always the newest, would never lead a set, and a slow one always. Turns go by when frames came, not by when they were
+captured: else a camera whose frames are long on the way would be ahead of all others each time.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Inflow:
 class _Place:
     def __init__(self) -> None:
         self.scene: Scene | None = None
-        self.turn_ns = 0  # capture time of the first frame that came since one left: the earliest leads a set
+        self.turn = 0  # of the first frame that came since one left: the lowest leads a set
         self.ended = False
         self.error: BaseException | None = None  # that ended it
         self.last_ns: int | None = None  # capture time of the last frame that left
@@ -62,6 +63,7 @@ class Arrivals:
         self._places = {inflow.stream: _Place() for inflow in inflows}
         self._changed = threading.Condition()
         self._closed = False
+        self._turns = 0  # that were given out
 
     def sets(self) -> Iterator[tuple[Scene, ...]]:
         """Sets of frames, at most one of each camera, each led by the one waiting longest; alone, a camera's frames.
@@ -95,7 +97,8 @@ class Arrivals:
                 if place.scene is not None and inflow.on_drop is not None:
                     inflow.on_drop(place.scene)
                 if place.scene is None:
-                    place.turn_ns = self._stamp(scene)
+                    self._turns += 1
+                    place.turn = self._stamp(scene) if self._lossless else self._turns
                 place.scene = scene
                 self._changed.notify_all()
             return True
@@ -163,7 +166,7 @@ class Arrivals:
 
     def _first_ns(self) -> int:
         """Capture time of the earliest frame that is in a set with the one whose turn it is."""
-        full = [(place.turn_ns, self._stamp(place.scene)) for place in self._places.values() if place.scene]
+        full = [(place.turn, self._stamp(place.scene)) for place in self._places.values() if place.scene]
         _, leader_ns = min(full)
         return min(at_ns for _, at_ns in full if leader_ns - at_ns <= self._tolerance_ns)
 

@@ -160,9 +160,20 @@ def test_what_breaks_one_camera_is_raised_while_another_goes_on(lossless: bool) 
     assert stop.join() == []
 
 
-@pytest.mark.parametrize("bursts", [{"slow": 1, "fast": 2}, {"slow": 1, "medium": 3, "fast": 10}])
-def test_no_camera_crowds_out_another(bursts: dict[str, int]) -> None:
-    """Under overload, where each has a frame waiting whenever one is taken, they come in turn, whatever their rates."""
+@pytest.mark.parametrize(
+    ("bursts", "late_ms"),
+    [
+        ({"slow": 1, "fast": 2}, {}),
+        ({"slow": 1, "medium": 3, "fast": 10}, {}),
+        ({"near": 1, "far": 1}, {"far": 450}),
+        ({"near": 2, "far": 1, "other": 1}, {"far": 1450}),
+    ],
+)
+def test_no_camera_crowds_out_another(bursts: dict[str, int], late_ms: dict[str, int]) -> None:
+    """Under overload, where each has a frame waiting whenever one is taken, they come in turn.
+
+    Whatever their rates, and however long their frames were on the way here.
+    """
     asked = {name: threading.Semaphore() for name in bursts}
     put = {name: threading.Semaphore(0) for name in bursts}
 
@@ -171,7 +182,7 @@ def test_no_camera_crowds_out_another(bursts: dict[str, int]) -> None:
             asked[stream].acquire()
             for k in range(bursts[stream]):
                 number = moment * bursts[stream] + k
-                yield scene(stream, number, 100 * moment + 90 * k / bursts[stream])
+                yield scene(stream, number, 100 * moment + 90 * k / bursts[stream] - late_ms.get(stream, 0))
             put[stream].release()  # asked for the next: the last one is in its place
 
     stop = Stop()
