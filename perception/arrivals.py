@@ -26,11 +26,15 @@ SECOND_NS = 1_000_000_000
 
 @dataclass(frozen=True, eq=False)
 class Inflow:
-    """The frames of one camera, not yet started. ``on_drop`` gets what a newer frame replaced; None: wait instead."""
+    """The frames of one camera, not yet started. ``on_drop`` gets what a newer frame replaced; None: wait instead.
+
+    ``fps`` counts where sets are made by media time: a frame that has none has that of its number at this rate.
+    """
 
     stream: str
     scenes: Iterable[Scene]
     on_drop: Callable[[Scene], None] | None = None
+    fps: float = 1.0
 
 
 class _Place:
@@ -61,6 +65,7 @@ class Arrivals:
         self._tolerance_ns = round(tolerance_s * SECOND_NS)
         self._lossless = lossless
         self._places = {inflow.stream: _Place() for inflow in inflows}
+        self._periods_ns = {inflow.stream: SECOND_NS / inflow.fps for inflow in inflows}
         self._changed = threading.Condition()
         self._closed = False
         self._turns = 0  # that were given out
@@ -172,7 +177,11 @@ class Arrivals:
 
     def _stamp(self, scene: Scene) -> int:
         times = scene.frame.time
-        return times.media_ns if self._lossless and times.media_ns is not None else times.captured_mono_ns
+        if not self._lossless:
+            return times.captured_mono_ns
+        if times.media_ns is not None:
+            return times.media_ns
+        return round(scene.frame.number * self._periods_ns[scene.frame.stream])
 
     def _paired(self, scenes: list[Scene], number: int) -> tuple[Scene, ...]:
         streams = tuple(scene.frame.stream for scene in scenes)

@@ -31,6 +31,7 @@ from perception.pipeline import Stop, Stopped, in_thread, start, threaded
 from perception.publisher import Publisher
 from perception.publishing import closed_at_end, computed_kinds, open_publisher
 from perception.serving import Models, Serving
+from perception.sources.images import REAL_PACE_FPS
 from perception.stages.accounted import accounted
 from perception.stages.judged import judged
 from perception.stages.segment import segment_sets
@@ -179,6 +180,7 @@ def build(
                     stream.name,
                     stream.scenes(None if stream.source.live else config.frames),
                     stream.drop_stale if shedding else None,
+                    stream.source.fps or REAL_PACE_FPS,
                 )
                 for stream, shedding in zip(streams, sheds)
             ],

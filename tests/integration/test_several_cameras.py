@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from clips import clip, steady
@@ -114,6 +115,21 @@ def test_sets_and_their_error_are_published(tmp_path: Path) -> None:
             sets[pair.integer("set")].append((message.stream, int(message.frame or 0), pair.integer("error_us")))
     assert [sets[k] for k in range(6)] == [[("front", k, 0), ("rear", k, 4000)] for k in range(6)]
     assert [sets[k] for k in range(6, 10)] == [[("rear", k, 0)] for k in range(6, 10)]
+
+
+@pytest.mark.usefixtures("engine")
+def test_pictures_without_times_come_beside_a_video_as_they_would_be_played(tmp_path: Path) -> None:
+    for k in range(3):
+        cv2.imwrite(str(tmp_path / f"{k}.png"), np.zeros((96, 160, 3), np.uint8))
+    video = CameraConfig(source=str(clip(tmp_path / "rear.mp4", steady(6, 50))), stream="rear")
+    folder = CameraConfig(source=str(tmp_path), stream="folder")
+    messages, _, _ = received(two(tmp_path, camera=(video, folder)))
+    sets: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    for message in messages:
+        if message.kind == "labels":
+            sets[message.header.fields.submap("pair").integer("set")].append((message.stream, int(message.frame or 0)))
+    assert [sets[2 * k] for k in range(3)] == [[("rear", 2 * k), ("folder", k)] for k in range(3)]
+    assert [sets[2 * k + 1] for k in range(3)] == [[("rear", 2 * k + 1)] for k in range(3)]
 
 
 @pytest.mark.usefixtures("engine")

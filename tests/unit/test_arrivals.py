@@ -67,6 +67,21 @@ def test_recordings_of_different_rates_and_lengths_lose_nothing() -> None:
     assert found == [{"a": 0, "b": 0}, {"a": 1}, {"a": 2, "b": 1}, *({"a": k} for k in range(3, 8))]
 
 
+def test_recordings_without_media_times_are_paired_by_number_and_rate() -> None:
+    def pictures() -> Iterator[Scene]:
+        for k in range(3):
+            time.sleep(0.02)  # when it was read says nothing
+            yield scene("b", k, time.monotonic_ns() / MS)
+
+    video = (scene("a", k, 50 * k, media=True) for k in range(10**9))
+    stop = Stop()
+    sets = arrivals(Inflow("a", video), Inflow("b", pictures(), fps=10), lossless=True, stop=stop)
+    found = [numbers(chosen) for chosen in islice(sets, 6)]
+    stop.set()
+    assert found == [{"a": 0, "b": 0}, {"a": 1}, {"a": 2, "b": 1}, {"a": 3}, {"a": 4, "b": 2}, {"a": 5}]
+    assert stop.join() == []
+
+
 def test_frames_further_apart_than_the_tolerance_are_sets_of_their_own() -> None:
     left = [scene("a", k, 40 * k, media=True) for k in range(3)]
     right = [scene("b", k, 40 * k + 15, media=True) for k in range(3)]
