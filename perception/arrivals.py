@@ -52,7 +52,7 @@ class Arrivals:
     """One place per camera, filled by threads that start with the first set.
 
     Args:
-        tolerance_s: frames captured so close together belong to a set. A set waits no longer than this for
+        tolerance_s: frames captured so close together belong to a set; 0: each is one. A set waits no longer than this for
             a camera from which a frame is due, counted from when its first frame came, and not at all for one
             that it waited for in vain before.
         lossless: for recordings as fast as they go: sets are made by media time, and wait for every recording
@@ -135,9 +135,7 @@ class Arrivals:
                 self._changed.wait(WAKE_S if self._lossless else min(WAKE_S, left_ns / SECOND_NS))
             for place in self._awaited():
                 place.missed = True
-            first_ns = self._first_ns()
-            chosen = [place for place in self._places.values() if self._belongs(place, first_ns)]
-            return [self._leave(place) for place in chosen]
+            return [self._leave(place) for place in self._chosen()]
 
     def _raise_errors(self) -> None:
         """Raise what ended a camera's thread, once its frames before that have left; others may have more."""
@@ -157,12 +155,19 @@ class Arrivals:
             if not place.missed and place.last_ns is not None and place.last_ns + place.period_ns <= latest_ns
         ]
 
+    def _chosen(self) -> list[_Place]:
+        """The places whose frames are the set."""
+        if not self._tolerance_ns:  # recordings have frames of exactly the same time
+            return [min((place for place in self._places.values() if place.scene), key=lambda place: place.turn)]
+        first_ns = self._first_ns()
+        return [place for place in self._places.values() if self._belongs(place, first_ns)]
+
     def _belongs(self, place: _Place, first_ns: int) -> bool:
         return place.scene is not None and 0 <= self._stamp(place.scene) - first_ns <= self._tolerance_ns
 
     def _leave(self, place: _Place) -> Scene:
         scene = place.scene
-        assert scene is not None  # asked by _belongs
+        assert scene is not None  # asked by _chosen
         at_ns = self._stamp(scene)
         place.period_ns = 0 if place.last_ns is None else at_ns - place.last_ns
         place.last_ns, place.scene, place.missed = at_ns, None, False

@@ -89,6 +89,13 @@ def test_frames_further_apart_than_the_tolerance_are_sets_of_their_own() -> None
     assert found == [{"a": 0}, {"b": 0}, {"a": 1}, {"b": 1}, {"a": 2}, {"b": 2}]
 
 
+def test_without_a_tolerance_nothing_is_paired_not_even_frames_of_the_same_time() -> None:
+    left, right = ([scene(name, k, 40 * k, media=True) for k in range(3)] for name in "ab")
+    found = list(arrivals(Inflow("a", left), Inflow("b", right), lossless=True, tolerance_ms=0))
+    assert [numbers(chosen) for chosen in found] == [{"a": 0}, {"b": 0}, {"a": 1}, {"b": 1}, {"a": 2}, {"b": 2}]
+    assert [chosen[0].pair.streams for chosen in found if chosen[0].pair] == [("a",), ("b",)] * 3
+
+
 def test_a_dead_camera_is_waited_for_once_and_for_no_longer_than_the_tolerance() -> None:
     """With a tolerance of an hour, one wait too many is a test that does not end."""
     release = threading.Event()
