@@ -52,9 +52,9 @@ class Arrivals:
     """One place per camera, filled by threads that start with the first set.
 
     Args:
-        tolerance_s: frames captured so close together belong to a set; 0: each is one. A set waits no longer than this for
-            a camera from which a frame is due, counted from when its first frame came, and not at all for one
-            that it waited for in vain before.
+        tolerance_s: frames captured so close together belong to a set; 0: each is one. A set waits no longer than
+            this for a camera from which a frame is due, counted from when its first frame came, and not at all for
+            one that it waited for in vain before.
         lossless: for recordings as fast as they go: sets are made by media time, and wait for every recording
             that has not ended, so that they do not depend on how fast each is read.
     """
