@@ -193,7 +193,8 @@ def build(
             wanted=lambda name: bool(channels[name].wanted & computed_kinds(models.published.engine.spec)),
             stop=stop,
         )
-        scenes = accounted(segmented, arrivals.sets(), {stream.name: stream.ledger for stream in streams})
+        ledgers = {stream.name: stream.ledger for stream in streams}
+        scenes = accounted(segmented, arrivals.sets(), ledgers, stop=stop)
         judge = judged(
             config,
             streams,

@@ -6,12 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from perception.errors import EngineError
 from perception.ledger import Ledger
+from perception.pipeline import Stop
 from perception.stages.segment import Sets
 from perception.types import Scene
 
 
-def accounted(stage: Callable[[Sets], Iterator[Scene]], sets: Sets, ledgers: Mapping[str, Ledger]) -> Iterator[Scene]:
-    """The scenes of a stage; those that it holds when the engine fails are counted as ``engine_error``."""
+def accounted(
+    stage: Callable[[Sets], Iterator[Scene]], sets: Sets, ledgers: Mapping[str, Ledger], *, stop: Stop
+) -> Iterator[Scene]:
+    """The scenes of a stage; those that it holds when the engine fails are counted as ``engine_error``.
+
+    Not once ``stop`` is set: then the engine was closed to end the node, and they are left in flight.
+    """
     held: set[tuple[str, int]] = set()
 
     def entering() -> Iterator[Sequence[Scene]]:
@@ -24,6 +30,8 @@ def accounted(stage: Callable[[Sets], Iterator[Scene]], sets: Sets, ledgers: Map
             held.discard((scene.frame.stream, scene.frame.number))
             yield scene
     except EngineError:
+        if stop.is_set():
+            raise
         for name, number in sorted(held.copy()):
             ledgers[name].drop(number, "engine_error")
         raise

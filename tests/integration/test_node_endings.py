@@ -176,6 +176,26 @@ def test_a_stuck_engine_is_left_behind(film: str, endpoint: str, engine: Callabl
     assert took_s < ENDS_WITHIN_S
 
 
+def test_what_the_engine_holds_when_the_node_is_ended_is_no_engine_error(film: str, endpoint: str) -> None:
+    interrupt = threading.Event()
+
+    def interrupt_when_computing(status: Status) -> None:
+        if status.ledger.published:
+            interrupt.set()
+
+    config = NodeConfig(
+        source=film, publish=endpoint, pace="max", wait_subscribers=1, engine="simulated://?infer_ms=300&slots=2"
+    )
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(receive, endpoint)
+        summary = run(config, interrupt=interrupt, show=interrupt_when_computing)
+        got = reader.result(PATIENCE_S)
+    assert summary is not None
+    assert got.ends[0]["reason"] == "interrupted"
+    assert list(summary.frames.dropped) == ["shutdown"]
+    assert summary.frames.balanced
+
+
 @pytest.mark.parametrize("when", ["opening the source", "loading the model", "warming up the engine"])
 def test_an_interruption_while_parts_are_opened_ends_at_once(
     film: str, endpoint: str, when: str, engine: Callable[[Engine], None], monkeypatch: pytest.MonkeyPatch
