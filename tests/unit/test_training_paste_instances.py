@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from perception.types import VOID
 from training.data.centres import UNKNOWN
 from training.data.instances import PER_CLASS
-from training.data.paste_instances import Sample, find_instances, paste_instances
+from training.data.paste_instances import Sample, boxes_of, find_instances, paste_instances
 
 ROAD, SKY, PERSON, CAR = 0, 10, 11, 13
 HEIGHT, WIDTH = 100, 160
@@ -52,6 +52,18 @@ def test_objects_are_whole_seen_and_of_a_useful_size() -> None:
         (11001, (100, 40, 10, 20)),
         (13001, (20, 40, 20, 12)),
     ]
+
+
+@settings(deadline=None)
+@given(
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    st.lists(st.sampled_from([0, 0, 0, 11001, 13001, 13999, 18999, UNKNOWN]), min_size=144, max_size=144),
+)
+def test_boxes_are_the_smallest_around_each_object(size: tuple[int, int], values: list[int]) -> None:
+    ids = np.array(values, np.uint16)[: size[0] * size[1]].reshape(size)
+    objects = np.setdiff1d(ids, [0, UNKNOWN]).tolist()
+    assert boxes_of(ids) == {one: cv2.boundingRect((ids == one).astype(np.uint8)) for one in objects}
+    assert list(boxes_of(ids)) == objects
 
 
 @settings(deadline=None)

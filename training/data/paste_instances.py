@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from perception.types import Image, LabelMap
@@ -33,17 +32,35 @@ def find_instances(ids: Ids) -> list[Cutout]:
     """The objects of an instance map (H, W) that are whole, hardly hidden and of a useful size; ``kind`` is the id."""
     height, width = ids.shape
     found = []
-    for one in np.flatnonzero(np.bincount(ids.ravel(), minlength=UNKNOWN + 1)[:UNKNOWN]).tolist():
-        if one == 0:
-            continue
-        inside = (ids == one).astype(np.uint8)
-        x, y, w, h = cv2.boundingRect(inside)
-        mask = inside[y : y + h, x : x + w] * np.uint8(255)
+    for one, (x, y, w, h) in boxes_of(ids).items():
+        mask = (ids[y : y + h, x : x + w] == one).astype(np.uint8) * np.uint8(255)
         area = np.count_nonzero(mask)
         cut_off = x == 0 or y == 0 or x + w == width or y + h == height
         if not cut_off and _LEAST_AREA <= area <= _LARGEST * height * width and area >= _LEAST_FILL * w * h:
             found.append(Cutout(one, (x, y, w, h), mask, stands=True))
     return found
+
+
+def boxes_of(ids: Ids) -> Boxes:
+    """The box of every object of an instance map (H, W), by their ids from the lowest on.
+
+    In one pass, whatever the number of objects: of runs of equal ids along the rows, which are few.
+    """
+    width = ids.shape[1]
+    flat = ids.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    starts = np.union1d(changes, np.arange(0, flat.size, width))  # a row ends a run
+    ends = np.append(starts[1:], flat.size)
+    named = (flat[starts] > 0) & (flat[starts] < UNKNOWN)
+    starts, ends = starts[named], ends[named]
+    known, owner = np.unique(flat[starts], return_inverse=True)
+    rows, left = np.divmod(starts, width)
+    low, high = np.full((2, len(known)), flat.size), np.zeros((2, len(known)), np.intp)
+    for axis, (first, past) in enumerate([(left, left + ends - starts), (rows, rows + 1)]):
+        np.minimum.at(low[axis], owner, first)
+        np.maximum.at(high[axis], owner, past)
+    corners = np.concatenate([low, high - low])  # x, y, w, h
+    return {one: (x, y, w, h) for one, x, y, w, h in zip(known.tolist(), *corners.tolist())}
 
 
 def paste_instances(sample: Sample, donor: Sample, cutouts: Sequence[Cutout], random: np.random.Generator) -> Sample:
@@ -59,22 +76,12 @@ def paste_instances(sample: Sample, donor: Sample, cutouts: Sequence[Cutout], ra
     gain = exposure_gain(image, donor[0])
     for _ in range(int(random.integers(1, _MOST + 1))):
         cutout = cutouts[int(random.integers(len(cutouts)))]
-        boxes = _boxes(ids)
+        boxes = boxes_of(ids)
         place = _beside(ids.shape, cutout, boxes, random) if random.random() < _BESIDE else None
         place = place or find_place(labels, cutout, random)
         if place is not None:
             _put((image, labels, ids), donor, cutout, place, boxes, gain, mirrored=bool(random.random() < 0.5))
     return image, labels, ids
-
-
-def _boxes(ids: Ids) -> Boxes:
-    """The box of every object."""
-    found = {}
-    for one in np.flatnonzero(np.bincount(ids.ravel(), minlength=UNKNOWN + 1)[:UNKNOWN]).tolist():
-        if one:
-            x, y, w, h = cv2.boundingRect((ids == one).astype(np.uint8))
-            found[one] = x, y, w, h
-    return found
 
 
 def _beside(
@@ -114,7 +121,7 @@ def _put(
     image, labels, ids = sample[0][to], sample[1][to], sample[2][to]
     nearer = [one for one, (_, top, _, rise) in boxes.items() if top + rise > place[1] + h]
     seen = (mask > 0) & ~np.isin(ids, nearer)
-    number = _free_number(sample[2], cutout.kind)
+    number = _free_number(boxes, cutout.kind)
     if np.count_nonzero(seen) < _LEAST_SEEN * np.count_nonzero(mask) or number is None:
         return
     blend(image, pixels, seen.astype(np.uint8) * np.uint8(255), gain)
@@ -122,9 +129,7 @@ def _put(
     ids[seen] = number
 
 
-def _free_number(ids: Ids, like: int) -> int | None:
+def _free_number(boxes: Boxes, like: int) -> int | None:
     """An id of the same class that no object has; None where there is none."""
     start = like // PER_CLASS * PER_CLASS
-    taken = np.flatnonzero(np.bincount(ids.ravel(), minlength=UNKNOWN + 1)[start + 1 : start + PER_CLASS])
-    free = np.setdiff1d(np.arange(1, PER_CLASS), taken + 1)
-    return start + int(free[0]) if len(free) else None
+    return next((one for one in range(start + 1, start + PER_CLASS) if one not in boxes), None)
