@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from perception.cli.run import add_settings, given_settings
-from perception.config import Layers, NodeConfig, read_layers
+from perception.config import Layers, NodeConfig, Policy, read_layers
 from perception.config.geometry import Calibration
 from perception.config.layers import Setting
 from perception.errors import ConfigError, RoadcastError
@@ -49,8 +49,8 @@ def add_parser(commands: Any) -> None:
 def check(args: argparse.Namespace) -> int:
     """Print every problem; returns 1 if there is one. Raises ConfigError where the file cannot be read."""
     layers = _layers(args)
-    found: list[RoadcastError] = list(layers.problems)
-    found = found or list(_not_there(layers.config()))
+    sound = layers.sound()
+    found = [*layers.problems, *(_not_there(sound) if sound else ())]
     problems = [redact(str(problem)) for problem in found]
     cameras = [] if problems else [redact(camera.source) for camera in layers.config().cameras]
     if args.json:
@@ -68,7 +68,7 @@ def _not_there(config: NodeConfig) -> Iterator[RoadcastError]:
     from perception.control.place import check_control
     from perception.engines.open import check_name
     from perception.engines.shipped import model_file, no_such_model
-    from perception.stream import open_stream
+    from perception.stream import close_streams, open_stream
 
     try:
         check_name(config.engine)
@@ -87,9 +87,34 @@ def _not_there(config: NodeConfig) -> Iterator[RoadcastError]:
         check_control(config, guarded=config.curve_secret is not None)
     except RoadcastError as problem:
         yield problem
+    streams = []
     for camera in config.cameras:
         try:
-            open_stream(replace(camera, wait_for_camera=True), config).close()
+            streams.append(open_stream(replace(camera, wait_for_camera=True), config))
+        except RoadcastError as problem:
+            yield problem
+    close_streams(streams)
+    yield from _disagreeing(config, [stream.source.live for stream in streams])
+
+
+def _disagreeing(config: NodeConfig, live: Sequence[bool]) -> Iterator[RoadcastError]:
+    """What is asked of cameras and only recordings can do, or the other way round."""
+    from perception.choices import check_mixture, check_restart, choose_policy, choose_shedding
+
+    if not live:
+        return
+    policy: Policy = "drop_oldest"
+    try:
+        policy = choose_policy(config, live=any(live))
+    except RoadcastError as problem:
+        yield problem
+    for check_all in (
+        lambda: check_mixture(config, live),
+        lambda: check_restart(config, live=any(live)),
+        lambda: choose_shedding(config, policy, live=any(live)),
+    ):
+        try:
+            check_all()
         except RoadcastError as problem:
             yield problem
 

@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, cast
 
 from perception.config.camera import CAMERA_RULES, CameraConfig
-from perception.config.node import RULES, NodeConfig
+from perception.config.node import RULES, NodeConfig, check_names
 from perception.config.rules import Rule, checked, nearest
 from perception.config.toml_file import read_toml
 from perception.errors import ConfigError
@@ -43,6 +43,7 @@ class Layers:
 
     given: dict[str, Setting] = field(default_factory=dict)
     tables: list[dict[str, Setting]] = field(default_factory=list)  # one a camera, as far as there are tables
+    unusable: list[int] = field(default_factory=list)  # positions of tables without a source or a name of their own
     problems: list[ConfigError] = field(default_factory=list)
 
     def take(self, rule: Rule, value: object, layer: Layer, where: str, key: str) -> Setting | None:
@@ -71,8 +72,21 @@ class Layers:
         """The configuration. Raises ConfigError for the first problem."""
         if self.problems:
             raise self.problems[0]
-        cameras = tuple(CameraConfig(**_values(camera)) for camera in self.cameras())
-        return NodeConfig(camera=cameras, **_values(self.settings()))
+        return self._built(self.cameras())
+
+    def sound(self) -> NodeConfig | None:
+        """The configuration without all that is wrong; None where nothing is left that could be watched."""
+        cameras = [camera for position, camera in enumerate(self.cameras()) if position not in self.unusable]
+        if not cameras and (self.tables or "source" not in self.given):
+            return None
+        try:
+            return self._built(cameras)
+        except ConfigError:  # a problem that was told, or that comes of what was left out
+            return None
+
+    def _built(self, cameras: list[dict[str, Setting]]) -> NodeConfig:
+        tables = tuple(CameraConfig(**_values(camera)) for camera in cameras)
+        return NodeConfig(camera=tables, **_values(self.settings()))
 
     def _camera(self, table: Mapping[str, Setting]) -> dict[str, Setting]:
         found = {}
@@ -157,6 +171,7 @@ def _add_tables(layers: Layers, path: str, tables: object) -> None:
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         layers.problems.append(ConfigError(f"{path}: cameras are tables; begin each with a line [[camera]]."))
         return
+    names: list[str] = []
     for position, table in enumerate(cast("list[dict[str, object]]", tables), start=1):
         found: dict[str, Setting] = {}
         for key, value in table.items():
@@ -173,7 +188,16 @@ def _add_tables(layers: Layers, path: str, tables: object) -> None:
                 found[key] = setting
         if "source" not in table:
             layers.problems.append(ConfigError(f"{path}: camera {position} has no source. Give it one."))
+        named = "stream" in found or "stream" not in table
+        name = str(found["stream"].value) if "stream" in found else CameraConfig.stream
+        if "source" not in found or not named or name in names:
+            layers.unusable.append(position - 1)
+        names += [name] if named else []
         layers.tables.append(found)
+    try:
+        check_names(names)
+    except ConfigError as problem:
+        layers.problems.append(problem)
 
 
 def _check_whole(layers: Layers) -> None:

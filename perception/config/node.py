@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
@@ -113,10 +113,7 @@ class NodeConfig(CameraConfig):
             )
         if len(self.camera) > MOST_CAMERAS:
             raise ConfigError(f"A node takes {MOST_CAMERAS} cameras at most; got {len(self.camera)}.")
-        names = [camera.stream for camera in self.camera]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ConfigError(f"Two cameras have the stream {twice!r}: give each [[camera]] a stream of its own.")
+        check_names([camera.stream for camera in self.camera])
 
     @property
     def cameras(self) -> tuple[CameraConfig, ...]:
@@ -124,3 +121,10 @@ class NodeConfig(CameraConfig):
         return self.camera or (
             CameraConfig(**{field.name: getattr(self, field.name) for field in fields(CameraConfig)}),
         )
+
+
+def check_names(streams: Sequence[str]) -> None:
+    """Raise ConfigError where two cameras have the same stream."""
+    if len(set(streams)) < len(streams):
+        twice = next(name for name in streams if streams.count(name) > 1)
+        raise ConfigError(f"Two cameras have the stream {twice!r}: give each [[camera]] a stream of its own.")

@@ -67,6 +67,55 @@ def test_check_looks_for_everything_that_is_named(tmp_path: Path, capsys: pytest
         assert what in line
 
 
+def test_check_tells_what_is_wrong_at_once_whatever_kind_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "node.toml"
+    path.write_text(
+        'slots = 99\nmodel = "nope.onnx"\n'
+        '[[camera]]\nsource = "nope.mp4"\nregon = 1\n'
+        '[[camera]]\nsource = "0"\n'
+        '[[camera]]\nstream = "rear"\n'
+        '[[camera]]\nstream = "a/b"\nsource = "0"\n'
+        '[[camera]]\nstream = "left"\nsource = "noleft.mp4"\n'
+    )
+    assert main(["config", "check", str(path)]) == 1
+    said = capsys.readouterr().out.splitlines()
+    wanted = (
+        "slots must be",
+        "camera 1: there is no setting 'regon'",
+        "camera 3 has no source",
+        "camera 4: stream must be",
+        "Two cameras have the stream 'front'",
+        "model 'nope.onnx'",
+        "'nope.mp4'",
+        "'noleft.mp4'",
+    )
+    assert len(said) == len(wanted), said
+    for line, what in zip(said, wanted):
+        assert what in line
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ('pace = "max"', "--pace max is for files alone"),
+        ('policy = "wait"', "--policy wait is for files"),
+        ("rate = 5", "--rate is for files"),
+    ],
+)
+def test_check_finds_what_a_camera_cannot_do(
+    settings: str, what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "node.toml"
+    tables = '[[camera]]\nstream = "a"\nsource = "rtsp://10.0.0.1/live"\n'
+    path.write_text(f'{settings}\n{tables}[[camera]]\nsource = "synth://street"\n')
+    assert main(["config", "check", str(path)]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith(what)
+
+
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for verb in ("check", "show"):
         assert main(["config", verb, str(tmp_path / "none.toml")]) == 2
