@@ -27,6 +27,7 @@ from training.mask_rcnn.saved import is_detector, load_detector  # noqa: E402
 from training.mask_rcnn.settings import THING_IDS  # noqa: E402
 from training.mask_rcnn.targets import DetectionTargets, TargetLayout  # noqa: E402
 from training.metrics import InstanceTally, InstanceTruth  # noqa: E402
+from training.models.saved import load_model  # noqa: E402
 
 # Keras writes its files, and reads PyTorch's tensors, with an older idiom of numpy's.
 pytestmark = [
@@ -175,6 +176,12 @@ def test_a_saved_detector_is_the_same_one(trained: tuple[MaskRCNN, list[float]],
     with pytest.raises(ModelError, match="no Mask R-CNN"):
         load_detector(tmp_path / "trunk.keras")
     assert not is_detector(tmp_path / "missing.keras")
+
+
+def test_where_a_network_is_wanted_a_detector_is_named_as_what_it_is(tmp_path: Path) -> None:
+    MaskRCNN(NARROW).save(tmp_path / "m.keras")
+    with pytest.raises(ModelError, match=r"m\.keras is a Mask R-CNN, which `roadcast-train export` takes"):
+        load_model(tmp_path / "m.keras")
 
 
 def test_what_cannot_be_exported(trained: tuple[MaskRCNN, list[float]], tmp_path: Path) -> None:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from pathlib import Path
 
 from perception.errors import ModelError
 from training.mask_rcnn.network import MaskRCNN
-from training.models.saved import open_keras
+from training.models.saved import class_name, open_keras
 
 
 def is_detector(path: Path) -> bool:
     """Whether a ``.keras`` file holds a Mask R-CNN; what cannot be read holds none."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return bool(json.loads(archive.read("config.json"))["class_name"] == MaskRCNN.__name__)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-        return False
+    return bool(class_name(path) == MaskRCNN.__name__)
 
 
 def load_detector(path: Path) -> MaskRCNN:
