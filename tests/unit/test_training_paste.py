@@ -49,6 +49,13 @@ def test_objects_are_connected_whole_and_of_a_useful_size() -> None:
     assert [cutout.box for cutout in find_cutouts(labels)] == [(20, 40, 8, 20), (40, 40, 8, 20)]
 
 
+def test_what_ends_at_a_border_without_labels_is_cut_off_too() -> None:
+    _, labels = scene((PERSON, (5, 40, 8, 20)), (PERSON, (60, 40, 8, 20)), (PERSON, (WIDTH - 13, 40, 8, 20)))
+    assert len(find_cutouts(labels)) == 3
+    labels[:5] = labels[-5:] = labels[:, :5] = labels[:, -5:] = VOID  # as Cityscapes leaves it
+    assert [cutout.box for cutout in find_cutouts(labels)] == [(60, 40, 8, 20)]
+
+
 def test_what_belongs_together_is_one_object() -> None:
     _, labels = scene(
         (RIDER, (20, 40, 8, 20)), (BICYCLE, (16, 60, 16, 12)), (SIGN, (60, 20, 10, 10)), (POLE, (64, 30, 2, 40))

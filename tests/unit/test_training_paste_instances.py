@@ -54,6 +54,13 @@ def test_objects_are_whole_seen_and_of_a_useful_size() -> None:
     ]
 
 
+def test_what_ends_at_a_border_without_labels_is_cut_off_too() -> None:
+    _, _, ids = scene((13001, (5, 40, 20, 12)), (13002, (60, 40, 20, 12)), (13003, (WIDTH - 25, 40, 20, 12)))
+    assert len(find_instances(ids)) == 3
+    ids[:5] = ids[-5:] = ids[:, :5] = ids[:, -5:] = UNKNOWN  # as Cityscapes leaves it
+    assert [cutout.kind for cutout in find_instances(ids)] == [13002]
+
+
 @settings(deadline=None)
 @given(
     st.tuples(st.integers(1, 12), st.integers(1, 12)),

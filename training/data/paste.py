@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from perception.types import Image, LabelMap
+from perception.types import VOID, Image, LabelMap
 from training.data.taxonomy import values_within
 
 # Classes that make one object where they touch: a sign with its pole, a rider with the bicycle.
@@ -40,7 +40,7 @@ class Cutout:
 
 def find_cutouts(labels: LabelMap) -> list[Cutout]:
     """The rare objects of a label map (H, W): connected, whole and of a useful size."""
-    height, width = labels.shape
+    frame = labelled_part(labels != VOID)
     found = []
     for kind, values in enumerate(_KINDS):
         chosen = cv2.LUT(labels, np.isin(np.arange(256), values).astype(np.uint8))
@@ -49,14 +49,23 @@ def find_cutouts(labels: LabelMap) -> list[Cutout]:
         count, parts, boxes, _ = cv2.connectedComponentsWithStats(near) if near.size else (0, near, near, near)
         for part in range(1, count):
             x, y, w, h, area = (int(v) for v in boxes[part])
-            cut_off = x + left == 0 or x + left + w == width or y + top + h == height
-            if cut_off or max(w, h) < _LEAST_SIDE or area < 2 * _LEAST_SIDE or area > _LARGEST * height * width:
-                continue
             mask = ((parts[y : y + h, x : x + w] == part) * 255).astype(np.uint8)
             x, y = x + left, y + top
+            cut_off = x == frame[0] or x + w == frame[2] or y + h == frame[3]
+            if cut_off or max(w, h) < _LEAST_SIDE or area < 2 * _LEAST_SIDE or area > _LARGEST * labels.size:
+                continue
             hangs = np.isin(labels[y : y + h, x : x + w][mask > 0], _HANGING).all()
             found.append(Cutout(kind, (x, y, w, h), mask, stands=not hangs))
     return found
+
+
+def labelled_part(known: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 of what lies within the border of a map (H, W) of where anything is known.
+
+    Cityscapes leaves the outermost rows and columns void: what ends there is cut off by the frame all the same.
+    """
+    x, y, w, h = cv2.boundingRect(known.astype(np.uint8))
+    return x, y, x + w, y + h
 
 
 def paste_objects(

@@ -15,7 +15,7 @@ import numpy as np
 from perception.types import Image, LabelMap
 from training.data.centres import UNKNOWN, Ids
 from training.data.instances import PER_CLASS
-from training.data.paste import Cutout, blend, exposure_gain, find_place
+from training.data.paste import Cutout, blend, exposure_gain, find_place, labelled_part
 
 Sample = tuple[Image, LabelMap, Ids]  # (H, W, 3) u8, (H, W) u8, (H, W) u16 train id * 1000 + n, 0 or UNKNOWN
 Boxes = dict[int, tuple[int, int, int, int]]  # x, y, w, h of each object's id
@@ -30,13 +30,13 @@ _LEAST_SEEN = 0.15  # of a pasted object, or it is not pasted
 
 def find_instances(ids: Ids) -> list[Cutout]:
     """The objects of an instance map (H, W) that are whole, hardly hidden and of a useful size; ``kind`` is the id."""
-    height, width = ids.shape
+    frame = labelled_part(ids != UNKNOWN)
     found = []
     for one, (x, y, w, h) in boxes_of(ids).items():
         mask = (ids[y : y + h, x : x + w] == one).astype(np.uint8) * np.uint8(255)
         area = np.count_nonzero(mask)
-        cut_off = x == 0 or y == 0 or x + w == width or y + h == height
-        if not cut_off and _LEAST_AREA <= area <= _LARGEST * height * width and area >= _LEAST_FILL * w * h:
+        cut_off = x == frame[0] or y == frame[1] or x + w == frame[2] or y + h == frame[3]
+        if not cut_off and _LEAST_AREA <= area <= _LARGEST * ids.size and area >= _LEAST_FILL * w * h:
             found.append(Cutout(one, (x, y, w, h), mask, stands=True))
     return found
 
