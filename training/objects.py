@@ -21,7 +21,7 @@ from perception.stages.votes import Grouped
 from perception.types import ConfidenceMap, Image, LabelMap
 from training.data.datasets import Pair
 from training.evaluate_objects import enlarge, read_truth
-from training.metrics import InstanceTally
+from training.metrics import InstanceScore, InstanceTally
 
 CAR = 13
 Floats = npt.NDArray[np.float32]
@@ -99,7 +99,11 @@ def score_objects(find: Finder, pairs: Sequence[Pair], *, min_area: int = 100) -
         image, truth = read_truth(pair)
         found = find(image)
         tally.add(truth, enlarge(found.ids, truth.labels.shape), found.class_ids, found.scores)
-    score = tally.score()
+    return figures_of(tally.score())
+
+
+def figures_of(score: InstanceScore) -> dict[str, float]:
+    """What a run's metrics say of its objects, by name, but what the data set has nothing for."""
     car, car50 = score.of(CAR)
     named = {
         "AP": score.mean(),

@@ -63,7 +63,7 @@ def test_a_run_is_resumed_exported_and_scored(
         np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
     lines = [json.loads(text) for text in (folder / "whole" / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
-    assert all(0 <= line["kitti:proxy car AP50"] <= 1 for line in lines)
+    assert all(0 <= line["kitti:proxy car AP50"] <= 1 and "kitti:proxy told apart" in line for line in lines)
     assert "car AP50" in (folder / "whole" / "report.html").read_text()
 
     model = folder / "m.onnx"

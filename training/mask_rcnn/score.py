@@ -22,7 +22,7 @@ from training.evaluate_objects import enlarge, read_truth, whole_masks
 from training.mask_rcnn.network import MaskRCNN
 from training.mask_rcnn.settings import THING_IDS
 from training.metrics import InstanceTally
-from training.objects import CAR
+from training.objects import figures_of
 from training.plots import plot_curves
 from training.report import read_metrics, write_report
 
@@ -46,7 +46,7 @@ def find_objects(model: MaskRCNN, image: Image, pixels: int) -> tuple[LabelMap, 
 
 
 def score_detector(held_out: Mapping[str, Sequence[Pair]]) -> Callable[[keras.Model], dict[str, Any]]:
-    """What gives a model's AP over all classes and of cars, by data set; see ``training.saver.Scorer``."""
+    """What gives a model's figures by data set, as ``figures_of`` names them; see ``training.saver.Scorer``."""
 
     def score(model: keras.Model) -> dict[str, Any]:
         figures: dict[str, Any] = {}
@@ -57,10 +57,7 @@ def score_detector(held_out: Mapping[str, Sequence[Pair]]) -> Callable[[keras.Mo
                 labels, found = find_objects(model, image, SCORE_PIXELS[pair.kind])
                 masks = [enlarge(mask, truth.labels.shape) for mask in whole_masks(found, labels.shape)]
                 tally.add_masks(truth, masks, found.class_ids, found.scores)
-            result = tally.score()
-            car, car50 = result.of(CAR)
-            values = {"AP": result.mean(), "AP50": result.mean(result.ap[:, :1]), "car AP": car, "car AP50": car50}
-            figures |= {f"{name} {figure}": round(v, 4) for figure, v in values.items() if np.isfinite(v)}
+            figures |= {f"{name} {figure}": value for figure, value in figures_of(tally.score()).items()}
         return figures
 
     return score
