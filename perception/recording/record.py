@@ -43,6 +43,8 @@ class RecordReport:
             f"{self.file}  {self.frames} frames, {self.messages} messages in {self.seconds:.1f} s, "
             f"{self.bytes / 1e6:.1f} MB"
         )
+        if not self.messages:
+            head = f"Nothing was recorded: no {self.file} was left."
         marks = {
             "messages lost on the way": self.lost,
             "frames dropped by the node": self.dropped,

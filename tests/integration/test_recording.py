@@ -251,6 +251,15 @@ def test_a_killed_recorder_leaves_a_file_that_can_be_replayed_and_repaired(tmp_p
         assert [m.frame for m in recorded.messages() if m.kind == "labels"] == frames
 
 
+def test_a_recording_of_nothing_names_no_file_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.mcap"
+    assert main(["record", f"ipc://{tmp_path}/nowhere", "-o", str(path), "--timeout", "0.3"]) == 3
+    assert capsys.readouterr().out == f"Nothing was recorded: no {path} was left.\n"
+    assert not path.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
