@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from argparse import Namespace
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from tiny_data import write_png
 
 from perception.synth.palette import LABEL_IDS
+from training.cli import object_scores
 from training.metrics import InstanceTally, InstanceTruth
 from training.metrics.average_precision import average_precision
 
@@ -248,3 +250,25 @@ def test_the_area_under_the_curve_is_that_of_its_definition(pairs: list[tuple[fl
         points.append((chosen.sum() / max(1, right.sum() + missed), chosen.mean()))
     area = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(points))
     assert average_precision(scores, right, missed) == pytest.approx(area)
+
+
+def test_where_there_is_no_figure_the_command_prints_a_dash(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A small car alone: no AP of large ones, none of near ones, and in an empty picture none at all."""
+    labels, instances = np.zeros((HEIGHT, WIDTH), np.uint8), np.zeros((HEIGHT, WIDTH), np.int32)
+    scores = {}
+    for name, side, count in (("empty", 0, 0), ("small", 20, 1)):
+        labels[:side, :side], instances[:side, :side] = CAR, CAR * 1000 + 1
+        tally = InstanceTally(100)
+        truth = InstanceTruth(labels.copy(), instances.copy(), {CAR * 1000 + 1: 20.0})
+        tally.add(truth, (instances > 0).astype(np.int32), np.full(count, CAR, np.uint8), np.ones(count))
+        scores[name] = tally.score()
+    monkeypatch.setattr(object_scores, "_object_scores", lambda _args, _texts: scores)
+    assert object_scores.run_objects(Namespace(task="instances", json=False), list(scores)) == 0
+    printed = capsys.readouterr().out
+    assert "empty: AP -, AP50 - over 1 images, 0 objects" in printed
+    assert "small: AP 1.0000, AP50 1.0000 over 1 images, 1 objects" in printed
+    assert "car                  1 1.0000 1.0000      -" in printed
+    assert "AP within 50 m: -" in printed
+    assert "nan" not in printed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
@@ -117,13 +118,18 @@ def _lines(text: str, score: Score) -> Iterator[str]:
 def _instance_lines(text: str, score: InstanceScore) -> Iterator[str]:
     from perception.classes import CITYSCAPES
 
-    figures = score.to_json()
-    yield f"{text}: AP {figures['ap']}, AP50 {figures['ap50']} over {score.images} images, {figures['objects']} objects"
+    ap, ap50 = _figure(score.mean()), _figure(score.mean(score.ap[:, :1]))
+    yield f"{text}: AP {ap}, AP50 {ap50} over {score.images} images, {score.objects.sum()} objects"
     yield "                 objects     AP   AP50  1000 px and more"
     for class_id, count, row, large in zip(score.class_ids, score.objects, score.ap, score.ap_large):
         if count:
-            yield f"  {CITYSCAPES.name(class_id):14} {count:7} {row.mean():6.4f} {row[0]:6.4f} {large.mean():6.4f}"
+            cells = " ".join(f"{_figure(value):>6}" for value in (row.mean(), row[0], large.mean()))
+            yield f"  {CITYSCAPES.name(class_id):14} {count:7} {cells}"
     for metres, values in score.ap_near.items():
-        yield f"  AP within {metres:g} m: {score.mean(values):.4f}"
+        yield f"  AP within {metres:g} m: {_figure(score.mean(values))}"
     pairs, share = sum(score.touching.pairs.values()), score.touching.share
     yield f"  touching pairs: {share:.4f} of {pairs} separated" if pairs else "  no two objects touch"
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else "-"  # no object that it could be of
