@@ -124,9 +124,9 @@ def test_a_machine_without_processes_is_a_camera_that_cannot_be_opened(monkeypat
         camera = open_source(url, patience=Patience(give_up_s=None, longest_pause_s=0.01), tell=news.append)
         monkeypatch.setattr("perception.sources.child.subprocess.Popen", popen)
         frames = camera.frames(ledger)
-        assert next(frames).number == 0
-        assert len(refused) == 3
+        next(frames)  # the newest one: how many came before it depends on how busy the machine is
         frames.close()  # type: ignore[attr-defined]
+        assert len(refused) == 3
         assert [found.name for found in news] == ["reconnecting"] * 3 + ["recovered"]
         assert "no process could be started to read it (Resource temporarily unavailable)" in news[0].detail["reason"]
     assert until(lambda: files() <= before)
