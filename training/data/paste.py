@@ -129,13 +129,21 @@ def _put(
     mirrored: bool,
 ) -> None:
     """Write one object into ``image`` and ``labels``; the edge of the image, not of the label, is soft."""
-    x, y, w, h = cutout.box
-    to = np.s_[place[1] : place[1] + h, place[0] : place[0] + w]
-    pixels, values, mask = donor[0][y : y + h, x : x + w], donor[1][y : y + h, x : x + w], cutout.mask
-    if mirrored:
-        pixels, values, mask = pixels[:, ::-1], values[:, ::-1], mask[:, ::-1]
+    to, pixels, values, mask = lifted(donor[0], donor[1], cutout, place, mirrored=mirrored)
     blend(image[to], pixels, mask, gain)
     labels[to] = np.where(mask > 0, values, labels[to])
+
+
+def lifted(
+    image: Image, labels: LabelMap, cutout: Cutout, place: tuple[int, int], *, mirrored: bool
+) -> tuple[tuple[slice, slice], Image, LabelMap, npt.NDArray[np.uint8]]:
+    """Where in the target the box of a donor's object comes to lie, and the object's pixels, labels and mask (h, w)."""
+    x, y, w, h = cutout.box
+    to = np.s_[place[1] : place[1] + h, place[0] : place[0] + w]
+    pixels, values, mask = image[y : y + h, x : x + w], labels[y : y + h, x : x + w], cutout.mask
+    if mirrored:
+        pixels, values, mask = pixels[:, ::-1], values[:, ::-1], mask[:, ::-1]
+    return to, pixels, values, mask
 
 
 def blend(under: Image, pixels: Image, mask: npt.NDArray[np.uint8], gain: float) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from perception.types import Image, LabelMap
 from training.data.centres import UNKNOWN, Ids
 from training.data.instances import PER_CLASS
-from training.data.paste import Cutout, blend, exposure_gain, find_place, labelled_part
+from training.data.paste import Cutout, blend, exposure_gain, find_place, labelled_part, lifted
 
 Sample = tuple[Image, LabelMap, Ids]  # (H, W, 3) u8, (H, W) u8, (H, W) u16 train id * 1000 + n, 0 or UNKNOWN
 Boxes = dict[int, tuple[int, int, int, int]]  # x, y, w, h of each object's id
@@ -113,13 +113,9 @@ def _put(
     mirrored: bool,
 ) -> None:
     """Write one object into the sample's maps, where nothing nearer to the camera stands."""
-    x, y, w, h = cutout.box
-    to = np.s_[place[1] : place[1] + h, place[0] : place[0] + w]
-    pixels, values, mask = donor[0][y : y + h, x : x + w], donor[1][y : y + h, x : x + w], cutout.mask
-    if mirrored:
-        pixels, values, mask = pixels[:, ::-1], values[:, ::-1], mask[:, ::-1]
+    to, pixels, values, mask = lifted(donor[0], donor[1], cutout, place, mirrored=mirrored)
     image, labels, ids = sample[0][to], sample[1][to], sample[2][to]
-    nearer = [one for one, (_, top, _, rise) in boxes.items() if top + rise > place[1] + h]
+    nearer = [one for one, (_, top, _, rise) in boxes.items() if top + rise > to[0].stop]
     seen = (mask > 0) & ~np.isin(ids, nearer)
     number = _free_number(boxes, cutout.kind)
     if np.count_nonzero(seen) < _LEAST_SEEN * np.count_nonzero(mask) or number is None:
