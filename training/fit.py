@@ -25,11 +25,10 @@ from training.album import Album
 from training.data.borders import BorderTerm
 from training.data.loader import Loader
 from training.data.samples import Drawing, Mixture, Sampler
-from training.data.statistics import class_weights, count_classes
 from training.devices import loss_share, on_devices
 from training.distillation import Student
 from training.head_training import build_trainee, instance_sampler
-from training.losses import SegmentationLoss
+from training.label_loss import label_losses
 from training.mask_rcnn.network import MaskRCNN
 from training.models.network import build_network, load_encoder
 from training.models.saved import load_model
@@ -73,7 +72,7 @@ def fit(
     with on_devices(config.devices):
         keras.utils.set_random_seed(config.seed)
         with precision(config.precision):
-            model = _build(config, mixture) if config.head == "none" else build_trainee(config)
+            model = _build(config, mixture) if config.head == "none" else build_trainee(config, mixture)
             if first_epoch == 0:  # else a checkpoint holds all weights, and those of the start may be gone
                 _start(model, config, StatusLine(sys.stdout).note)
         with precision("float32"):  # what is scored and exported; bf16 is for the training steps alone
@@ -123,19 +122,7 @@ def _build(config: FitConfig, mixture: Mixture) -> keras.Model:
         teacher = load_model(config.teacher)
         student.learn_from(teacher, weight=config.teacher_weight * share, temperature=config.temperature)
         model = student
-    counts = count_classes(pair for part in mixture.parts for pair in part)
-    weights = class_weights(counts, config.weighting, config.weight_power)
-    # The auxiliary head, which is dropped at export, does without the costly term, or learns by cross-entropy.
-    loss, auxiliary_loss = (
-        SegmentationLoss(
-            cross_entropy=config.cross_entropy or float(not (config.dice or lovasz)),
-            dice=config.dice,
-            lovasz=lovasz,
-            hard_share=config.hard_share,
-            class_weights=weights,
-        )
-        for lovasz in (config.lovasz, 0.0)
-    )
+    loss, auxiliary_loss = label_losses(config, mixture)
     optimizer = optimizer_of(config)
     model.compile(optimizer, [loss, auxiliary_loss], loss_weights=[share, AUXILIARY_WEIGHT * share])
     optimizer.build(model.trainable_variables)

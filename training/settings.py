@@ -77,6 +77,8 @@ RULES: Mapping[str, Rule] = {
     "encoder_weights": _path("a file of pretrained weights"),
     "initial_weights": _path("a .keras model"),
     "head": one_of("none", *get_args(Head)),
+    "trunk": one_of("frozen", "learns"),
+    "head_weight": number(1e-6, 1e6),
     "epochs": whole(1, 10**6),
     "steps": whole(1, 10**7),
     "batch": whole(1, 4096),
@@ -121,7 +123,9 @@ class FitConfig:
     encoder: str = "lite0"  # of the network "light"
     encoder_weights: Path | None = None  # ImageNet weights; None trains from scratch
     initial_weights: Path | None = None  # a .keras model to start from instead
-    head: Literal["none"] | Head = "none"  # what tells objects apart: it alone learns, on the trunk of initial_weights
+    head: Literal["none"] | Head = "none"  # what tells objects apart, on the trunk of initial_weights
+    trunk: Literal["frozen", "learns"] = "frozen"  # below a head: it stays as it is, or learns its labels on
+    head_weight: float = 0.3  # of the head's loss beside that of the labels, where the trunk learns
     epochs: int = 100
     steps: int = 50  # batches an epoch
     batch: int = 8
@@ -161,9 +165,13 @@ class FitConfig:
         if self.head != "none" and self.network != "light":
             raise ConfigError(f"The head {self.head!r} stands on the network light; {self.network} takes none.")
         if self.head != "none" and self.initial_weights is None:
-            raise ConfigError(f"The head {self.head!r} needs initial_weights: a trained model, which stays as it is.")
+            raise ConfigError(f"The head {self.head!r} needs initial_weights: a trained model for it to stand on.")
+        if self.trunk == "learns" and self.head not in ("centre", "boundary"):
+            raise ConfigError(f"trunk = 'learns' is for the heads centre and boundary; the head is {self.head!r}.")
         if self.head != "none" and self.teacher is not None:
             raise ConfigError(f"The head {self.head!r} learns from objects alone: leave out the teacher.")
+        if self.trunk == "frozen" and self.head_weight != self.__dataclass_fields__["head_weight"].default:
+            raise ConfigError("head_weight weighs the head against the labels: it needs trunk = 'learns'.")
         for name in ("teacher_weight", "temperature"):
             if self.teacher is None and getattr(self, name) != self.__dataclass_fields__[name].default:
                 raise ConfigError(f"{name} needs teacher: the .keras model whose answers are to be learnt.")

@@ -96,6 +96,23 @@ def test_a_resumed_run_ends_like_one_that_was_not_stopped(
 
 
 @pytest.mark.timeout(600)
+def test_a_trunk_that_learns_too_learns_its_labels_from_all_data(folder: Path, tmp_path: Path) -> None:
+    from training.models.saved import load_model
+
+    more = ["--data", f"camvid:{write_camvid(tmp_path / 'camvid')}", "--score", f"camvid:{tmp_path / 'camvid'}"]
+    assert fit(folder, "joint", *more, "--trunk", "learns", "--epochs", "1", "--rate", "0.01") == 0
+    before, after = (load_model(folder / name) for name in ("trunk.keras", "joint/model.keras"))
+    assert after.output_names == ["logits", "centres", "offsets"]
+    trunk, learnt = weights_by_path(before), weights_by_path(after)
+    kept = [path for path, values in trunk.items() if (learnt[path] == values).all()]
+    assert not [path for path in kept if "conv/kernel" in path]
+    (line,) = [json.loads(text) for text in (folder / "joint" / "metrics.jsonl").read_text().splitlines()]
+    assert {"kitti:proxy mIoU", "kitti:proxy car AP50", "camvid:train mIoU"} <= set(line)
+    assert "camvid:train AP50" not in line
+    assert (folder / "joint" / "predictions.png").stat().st_size > 1000
+
+
+@pytest.mark.timeout(600)
 def test_the_boundary_head_gives_bodies_and_borders(folder: Path) -> None:
     from training.models.saved import load_model
 
@@ -114,6 +131,16 @@ def test_data_without_objects_is_refused_at_once(
     bare = write_kitti(tmp_path / "kitti", count=2)
     assert fit(folder, "no", "--data", f"kitti:{bare}") == 2
     assert "2 of 2 images have no instance map" in capsys.readouterr().err
+    assert not (folder / "no").exists()
+
+
+def test_a_head_has_nothing_to_learn_from_labels_alone(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--out", str(folder / "no"), "--head", "centre", "--initial-weights", str(folder / "trunk.keras")]
+    data = ["--data", f"camvid:{write_camvid(tmp_path / 'camvid')}"]
+    assert main(["fit", *flags, *data, "--trunk", "learns"]) == 2
+    assert "The head 'centre' has nothing to learn from: no data set tells objects apart" in capsys.readouterr().err
     assert not (folder / "no").exists()
 
 

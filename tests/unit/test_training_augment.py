@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tiny_data import write_camvid, write_kitti
+from tiny_data import write_camvid, write_cityscapes, write_kitti
 
 from perception.errors import ConfigError
 from perception.types import VOID
@@ -155,6 +155,14 @@ def test_of_the_four_weathers_at_most_one_is_applied() -> None:
 
 def mixture_in(folder: Path) -> Mixture:
     return open_mixture([f"camvid:{write_camvid(folder / 'camvid')}=3", f"kitti:{write_kitti(folder / 'kitti')}"])
+
+
+@pytest.mark.parametrize(("width", "scale"), [(320, (1.2, 3.2)), (640, (0.6, 1.6)), (1280, (0.3, 1.0))])
+def test_streets_are_seen_at_the_same_widths_whatever_they_were_rendered_at(
+    width: int, scale: tuple[float, float], tmp_path: Path
+) -> None:
+    folder = write_cityscapes(tmp_path, size=(width, width * 9 // 16))
+    assert open_mixture([f"synth:{folder}"]).rules[0].scale == pytest.approx(scale)
 
 
 def test_a_batch_depends_on_seed_epoch_and_index_alone(tmp_path: Path) -> None:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_data import write_kitti, write_png
 
 from perception.errors import ConfigError
-from training.data.augment import Augmentation
 from training.data.boundaries import BODY, BORDER, WEIGHT, BoundaryTargets, between
 from training.data.centres import ACROSS, DOWN, HEAT, HEAT_WEIGHT, UNKNOWN, WAY_WEIGHT, CentreTargets
-from training.data.datasets import open_dataset
-from training.data.instance_samples import InstanceSampler
-from training.data.instances import instance_path
-from training.data.samples import Mixture
 
 CAR = 13000
 
@@ -170,54 +162,3 @@ def test_a_body_is_its_object_without_the_border() -> None:
 
 def test_a_map_without_objects_has_no_border() -> None:
     assert not BoundaryTargets().of(ids_of())[..., : BORDER + 1].any()
-
-
-@pytest.fixture
-def mixture(tmp_path: Path) -> Mixture:
-    """Two frames with a box of an object of its own each."""
-    pairs = open_dataset(f"kitti:{write_kitti(tmp_path, count=2, size=(128, 64))}")
-    for number, pair in enumerate(pairs):
-        raw = np.full((64, 128), 7 * 256, np.uint16)
-        raw[20:44, 40 + 20 * number : 80] = 26 * 256 + 1
-        write_png(instance_path(pair), raw)
-        write_png(pair.labels, (raw // 256).astype(np.uint8))
-    still = Augmentation(
-        scale=(1, 1), aspect=0, rotate_degrees=0, flip=0, rare=0, paste=0, color=0, rain=0, fog=0, dusk=0, night=0
-    )
-    return Mixture((tuple(pairs),), (1.0,), (still,))
-
-
-def test_a_sampler_moves_the_objects_with_the_picture(mixture: Mixture) -> None:
-    images, targets = InstanceSampler(mixture, (128, 64), 4, seed=1, targets=CentreTargets()).draw(0, 0)
-    assert images.shape == (4, 64, 128, 3)
-    assert targets.shape == (4, 16, 32, 5)
-    found = {tuple(centres_in(one[..., HEAT])[0]) for one in targets}
-    # Columns 40..79 and 60..79, rows 20..43 of the frame: middles at 59.5, 69.5 and 31.5, in cells of 4 pixels.
-    assert found <= {(8, 14), (8, 17), (7, 14), (7, 17), (8, 15)}
-    assert len({column for _, column in found}) == 2
-
-
-def test_a_mirrored_picture_has_mirrored_targets(mixture: Mixture) -> None:
-    from dataclasses import replace
-
-    mirrored = Mixture(mixture.parts, mixture.weights, (replace(mixture.rules[0], flip=1.0),))
-    plain, turned = (
-        InstanceSampler(one, (128, 64), 4, seed=1, targets=CentreTargets()).draw(0, 0)[1] for one in (mixture, mirrored)
-    )
-    way = plain[..., WAY_WEIGHT] > 0
-    assert way.any()
-    assert (turned[:, :, ::-1][..., WAY_WEIGHT] > 0)[way].mean() > 0.9  # half a pixel may fall on either side
-    shared = way & (turned[:, :, ::-1][..., WAY_WEIGHT] > 0)
-    assert np.allclose(turned[:, :, ::-1][..., ACROSS][shared], -plain[..., ACROSS][shared], atol=0.51)
-
-
-def test_a_batch_is_the_same_whoever_draws_it(mixture: Mixture) -> None:
-    rules = (Augmentation(),)
-    one, two = (
-        InstanceSampler(Mixture(mixture.parts, (1.0,), rules), (64, 64), 3, seed=5, targets=BoundaryTargets())
-        for _ in range(2)
-    )
-    two.draw(0, 0)  # what was read before makes no difference
-    for first, second in zip(one.draw(3, 2), two.draw(3, 2)):
-        assert (first == second).all()
-    assert not (one.draw(3, 3)[0] == one.draw(3, 2)[0]).all()

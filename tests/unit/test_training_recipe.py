@@ -104,3 +104,13 @@ def test_the_recipes_can_be_read_and_say_how_to_use_them(path: Path, monkeypatch
         assert config.score
         command = "fit"
     assert f"roadcast-train {command} launch/recipes/{path.name}" in path.read_text()
+
+
+def test_a_trunk_learns_only_below_a_head(tmp_path: Path) -> None:
+    trunk = {"out": str(tmp_path), "trunk": "learns", "initial_weights": str(tmp_path / "trunk.keras")}
+    assert load_settings(trunk | {"head": "boundary"}, environment={}).trunk == "learns"
+    for head in ("none", "mask-rcnn"):
+        with pytest.raises(ConfigError, match=f"for the heads centre and boundary; the head is '{head}'"):
+            load_settings(trunk | {"head": head}, environment={})
+    with pytest.raises(ConfigError, match="head_weight weighs the head against the labels: it needs trunk = 'learns'"):
+        load_settings(trunk | {"head": "centre", "trunk": "frozen", "head_weight": "2"}, environment={})

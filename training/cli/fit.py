@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from perception.config.layers import flag_of
+from perception.errors import ConfigError
 from training.cli.quiet import load_keras
 from training.cli.texts import score_names
 from training.recipe import load_settings
@@ -28,8 +29,10 @@ FLAGS = {
     "initial_weights": ("MODEL.keras", "a model to start from instead; for an FCN also a coarser one's"),
     "head": (
         "centre|boundary|mask-rcnn",
-        "train this alone, which tells objects apart, on the frozen initial_weights",
+        "train this, which tells objects apart, on initial_weights",
     ),
+    "trunk": ("frozen|learns", "below a head: it stays as it is, or learns its labels on with it (default: frozen)"),
+    "head_weight": ("X", "weight of the head's loss where the trunk learns too (default: 0.3)"),
     "epochs": ("N", "epochs, each followed by a line of metrics (default: 100)"),
     "steps": ("N", "batches an epoch (default: 50)"),
     "batch": ("N", "images a batch (default: 8)"),
@@ -82,14 +85,17 @@ def run(args: argparse.Namespace) -> int:
     flags = {name: given for name in RULES if (given := getattr(args, name)) is not None}
     config = load_settings(flags, file=args.recipe)
     from training.data.datasets import open_dataset
-    from training.data.instances import require_instances
+    from training.data.instances import require_instances, tells_apart
     from training.data.mixture import open_mixture
 
     mixture = open_mixture(config.data)
     held_out = {name: open_dataset(text) for text, name in score_names(config.score).items()}
     if config.head != "none":
         for name, pairs in [*zip(config.data, mixture.parts), *held_out.items()]:
-            require_instances(name, pairs)
+            if config.trunk == "frozen" or tells_apart(pairs):
+                require_instances(name, pairs)
+        if not any(tells_apart(pairs) for pairs in mixture.parts):
+            raise ConfigError(f"The head {config.head!r} has nothing to learn from: no data set tells objects apart.")
     load_keras()
     from training.album import Album
     from training.evaluate import SCORE_PIXELS, evaluate, keras_predictor
@@ -106,15 +112,18 @@ def run(args: argparse.Namespace) -> int:
     def score(model: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, pairs in held_out.items():
-            if config.head != "none":
+            if config.head != "none" and tells_apart(pairs):
                 figures = score_objects(keras_finder(model, SCORE_PIXELS[pairs[0].kind]), pairs)
                 found |= {f"{name} {figure}": value for figure, value in figures.items()}
+            if config.head != "none" and config.trunk == "frozen":
                 continue
             result = evaluate(keras_predictor(model, SCORE_PIXELS[pairs[0].kind]), pairs).to_json()
             found |= {f"{name} mIoU": result["mean_iou"], f"{name} IoU": result["iou"]}
         return found
 
-    shown = next(iter(held_out.values()), list(mixture.parts[0]))
+    shown = next(
+        list(pairs) for pairs in (*held_out.values(), *mixture.parts) if config.head == "none" or tells_apart(pairs)
+    )
     model = fit(config, mixture, score, album=Album(config.out, shown), resume=args.resume)
     print(f"wrote {model} and {config.out / 'report.html'}")
     return 0

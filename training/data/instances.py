@@ -38,6 +38,11 @@ def has_instances(pair: Pair) -> bool:
     return pair.frame is not None or instance_path(pair).exists()
 
 
+def tells_apart(pairs: Sequence[Pair]) -> bool:
+    """Whether a data set is of a kind that tells objects apart, and has an instance map somewhere."""
+    return any(has_instances(pair) for pair in pairs)
+
+
 def instance_path(pair: Pair) -> Path:
     """Where the pair's instance map lies, in the layout of its kind.
 

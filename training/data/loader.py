@@ -25,9 +25,9 @@ Targets = npt.NDArray[Any]
 class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
     """``steps`` batches an epoch, drawn ahead of time by ``workers`` spawned processes.
 
-    A batch is (images, (labels, labels)): one set of labels for each of the model's two outputs. Which one
-    depends on ``start_epoch`` and the index alone: Keras asks for some batches twice, to learn their shapes,
-    and each backend does so in its own way.
+    A batch is (images, (labels, labels)): one set of labels for each of the model's two outputs, or the two
+    things to be learnt if the sampler draws two. Which batch it is depends on ``start_epoch`` and the index
+    alone: Keras asks for some batches twice, to learn their shapes, and each backend does so in its own way.
 
     A context manager: leaving it ends the workers. ``failure`` is what went wrong in them; backends wrap
     an error that is raised while they read in one of their own.
@@ -61,6 +61,8 @@ class Loader(keras.utils.PyDataset):  # type: ignore[misc]  # keras is untyped
         except RoadcastError as error:
             self.failure = error
         else:
+            if isinstance(labels, tuple):
+                return images, labels
             return images, (labels, labels.copy())  # backends that donate buffers want each only once
         raise self.failure
 

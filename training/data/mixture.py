@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from perception.errors import ConfigError
 from training.data.augment import Augmentation
-from training.data.datasets import Pair, open_dataset
+from training.data.datasets import Pair, open_dataset, read_pair
 from training.data.samples import Mixture
 
 # Things differ in size from data set to data set: a KITTI frame shows a car at 1242 pixels of width as
@@ -15,14 +15,23 @@ RULES = {
     "camvid": Augmentation(scale=(0.65, 1.8)),
     "kitti": Augmentation(scale=(0.45, 1.5)),
     "cityscapes": Augmentation(scale=(0.25, 1.0)),
-    "synth": Augmentation(scale=(0.6, 1.6)),  # as rendered at 640x360
 }
+_STREET_WIDTHS = 384, 1024  # of a network that sees a whole rendered street, which may be rendered at any size
 
 
 def open_mixture(texts: Sequence[str]) -> Mixture:
     """Open labelled data sets, with the augmentation of each kind. Raises as ``open_parts``."""
     parts, weights = open_parts(texts)
-    return Mixture(parts, weights, tuple(RULES[part[0].kind] for part in parts))
+    return Mixture(parts, weights, tuple(_rule(part[0]) for part in parts))
+
+
+def _rule(first: Pair) -> Augmentation:
+    """The augmentation of a data set, by its first sample."""
+    if first.kind != "synth":
+        return RULES[first.kind]
+    width = read_pair(first)[1].shape[1]
+    least, most = _STREET_WIDTHS
+    return Augmentation(scale=(least / width, max(most / width, 1.0)))
 
 
 def open_parts(

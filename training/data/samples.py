@@ -27,7 +27,8 @@ from training.data.paste import Cutout, find_cutouts, paste_objects
 
 Images = npt.NDArray[np.uint8]  # (B, H, W, 3) BGR
 Labels = npt.NDArray[np.uint8]  # (B, H, W) training label values, or (B, H, W, 2) with border weights
-Batch = tuple[Images, npt.NDArray[Any]]  # what is to be learnt of the images: labels, or a head's targets
+# What is to be learnt of the images: labels, or a head's targets, or both in this order.
+Batch = tuple[Images, npt.NDArray[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any]]]
 
 CACHE_BYTES = 1 << 30  # decoded files that one process keeps; CamVid and KITTI fit, Cityscapes does not
 
