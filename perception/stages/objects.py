@@ -57,7 +57,7 @@ def separate(segmentation: Segmentation, classes: ClassTable, *, min_area: int =
     found = _components(labels, classes.thing_ids()) if segmentation.ids is None else _with_ids(segmentation, classes)
     part, components = found.part, found.components
     count = len(found.class_ids)
-    runs = _runs(components)
+    runs = _runs(components) if found.runs is None else found.runs
     areas = np.bincount(runs.component, weights=runs.x1 - runs.x0, minlength=count).astype(np.int32)
     scores = _scores(runs, areas, None if confidence is None else confidence[part]) * found.scores
     if segmentation.ids is not None:
@@ -90,6 +90,7 @@ class _Components:
     components: npt.NDArray[np.int32]  # (h, w) of that part
     class_ids: npt.NDArray[np.uint8]  # (C + 1,)
     scores: npt.NDArray[np.float32]  # (C + 1,)
+    runs: _Runs | None = None  # of the components, where they are known
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,39 +104,37 @@ class _Runs:
 
 
 def _with_ids(segmentation: Segmentation, classes: ClassTable) -> _Components:
-    """The model's own objects, and components of the thing pixels that they leave over."""
+    """The model's own objects, and components of the thing pixels that they leave over.
+
+    An id is of its commonest thing class, and has no pixels of another one. A model's own graph leaves neither these
+    nor anything over, which its runs show; what changes labels after it does.
+    """
     assert segmentation.ids is not None  # who calls it has looked
     assert segmentation.id_scores is not None  # comes with ids
-    is_thing = np.zeros(256, np.uint8)
-    is_thing[list(classes.thing_ids())] = 1
-    x, y, width, height = cv2.boundingRect(cv2.LUT(segmentation.labels, is_thing))
+    thing_ids, most = classes.thing_ids(), len(segmentation.id_scores)
+    kind_of, kinds = np.zeros(256, np.uint8), len(thing_ids) + 1
+    kind_of[list(thing_ids)] = np.arange(1, kinds)
+    things = np.asarray(cv2.LUT(segmentation.labels, kind_of), np.uint8)
+    x, y, width, height = cv2.boundingRect(things)
     part = np.s_[y : y + height, x : x + width]
-    labels, ids, most = segmentation.labels[part], segmentation.ids[part].copy(), len(segmentation.id_scores)
-    class_ids = _agreed(ids, labels, most, is_thing)
-    over = _components(np.where(ids > 0, np.uint8(VOID), labels), classes.thing_ids())
+    ids, things = segmentation.ids[part].copy(), things[part]
+    runs = _runs(ids * np.int32(kinds) + things)
+    run_ids, run_kinds = np.divmod(runs.component, kinds)
+    lengths = np.where(run_kinds > 0, runs.x1 - runs.x0, 0)
+    votes = np.bincount(runs.component, weights=lengths, minlength=(most + 1) * kinds).reshape(-1, kinds)
+    elected = votes.argmax(axis=1)
+    class_ids = np.array((0, *thing_ids), np.uint8)[elected]
+    id_scores = np.concatenate([np.zeros(1, np.float32), segmentation.id_scores])
+    if ((run_ids > 0) & (run_kinds > 0) & (run_kinds == elected[run_ids])).all():
+        return _Components(part, ids, class_ids, id_scores, _Runs(run_ids, runs.y, runs.x0, runs.x1))
+    ids[(things == 0) | (things != elected[ids])] = 0
+    over = _components(np.where(ids > 0, np.uint8(VOID), segmentation.labels[part]), thing_ids)
     spare = ids[over.part]
     np.add(over.components, most, out=spare, where=over.components > 0)
     ids[over.part] = spare
     class_ids = np.concatenate([class_ids, over.class_ids[1:]])
-    scores = np.concatenate([np.zeros(1, np.float32), segmentation.id_scores, UNCLAIMED_SCORE * over.scores[1:]])
+    scores = np.concatenate([id_scores, UNCLAIMED_SCORE * over.scores[1:]])
     return _Components(part, ids, class_ids, scores.astype(np.float32))
-
-
-def _agreed(
-    ids: npt.NDArray[np.int32], labels: LabelMap, most: int, is_thing: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint8]:
-    """(K + 1,) the class of each id: its commonest thing label. Where its label is another one, ``ids`` becomes 0.
-
-    A model's own graph leaves nothing to be done here; what changes labels after it does.
-    """
-    runs = _runs(ids * 256 + labels)
-    run_ids, run_labels = runs.component >> 8, runs.component & 255
-    lengths = (runs.x1 - runs.x0) * is_thing[run_labels]
-    votes = np.bincount(runs.component, weights=lengths, minlength=(most + 1) * 256).reshape(-1, 256)
-    class_ids = votes.argmax(axis=1).astype(np.uint8)
-    if ((run_ids > 0) & ((class_ids[run_ids] != run_labels) | (is_thing[run_labels] == 0))).any():
-        ids[(class_ids[ids] != labels) | (is_thing[labels] == 0)] = 0
-    return np.asarray(class_ids, np.uint8)
 
 
 def _components(labels: LabelMap, thing_ids: tuple[int, ...]) -> _Components:

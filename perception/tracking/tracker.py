@@ -76,9 +76,11 @@ class Tracker:
         self._motions.advance(seconds, self._unseen_s > 0)
         self._unseen_s = self._unseen_s + seconds
         boxes = self._motions.boxes()
-        inside = (boxes[:, :2] < 1).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
-        lately = np.argsort(np.argsort(self._unseen_s, kind="stable")) < MOST_TRACKS
-        self._keep((self._unseen_s <= PATIENCE_S) & inside & lately)
+        alive = (self._unseen_s <= PATIENCE_S) & ((boxes[:, :2] < 1) & (boxes[:, 2:] > 0)).all(axis=1)
+        if len(self) > MOST_TRACKS:
+            alive &= np.argsort(np.argsort(self._unseen_s, kind="stable")) < MOST_TRACKS
+        if not alive.all():
+            self._keep(alive)
 
     def _affinity(self, boxes: Floats, pixel: tuple[float, float]) -> Floats:
         """(T, N) 0..1, by boxes."""
@@ -88,12 +90,16 @@ class Tracker:
     def _match(self, affinity: Floats, class_ids: npt.NDArray[np.uint8]) -> tuple[Rows, Rows]:
         same = self._class_ids[:, None] == class_ids
         rows, columns = best_first(np.where(same, affinity, 0), LEAST)
+        if len(rows) == min(affinity.shape):  # nobody is left for another class
+            return rows, columns
         affinity[rows], affinity[:, columns] = 0, 0
         more_rows, more_columns = best_first(affinity, LEAST_OF_OTHERS)
         return np.concatenate([rows, more_rows]), np.concatenate([columns, more_columns])
 
     def _begin(self, boxes: Floats, class_ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         numbers = np.arange(self._next, self._next + len(boxes), dtype=np.int64)
+        if not len(boxes):
+            return numbers
         self._next += len(boxes)
         self._motions.append(boxes, self._unseen_s == 0)
         self._numbers = np.concatenate([self._numbers, numbers])
@@ -112,5 +118,7 @@ class Tracker:
 
 def _largest(boxes: Floats) -> Rows:
     """Which of the (N, 4) boxes are followed, ascending."""
+    if len(boxes) <= MOST_OBJECTS:
+        return np.arange(len(boxes))
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     return np.sort(np.argsort(-areas, kind="stable")[:MOST_OBJECTS])
