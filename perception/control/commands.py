@@ -81,12 +81,16 @@ class Control:
 
     def _pause(self, streams: Sequence[Stream], *, paused: bool) -> dict[str, object]:
         self._refuse_rate("pause")
+        ended = [stream.name for stream in streams if stream.finished]
+        if ended or not streams:
+            which = ", ".join(ended) or "Every stream"
+            raise Refusal("impossible", f"{which} has ended: there is nothing to {'pause' if paused else 'resume'}.")
         for stream in streams:
             (stream.pause if paused else stream.resume)()
             channel = self._node.publisher.channels[stream.name]
             channel.paused = paused
             channel.hurry()
-        return {"streams": {name: {"paused": stream.paused} for name, stream in self._node.streams.items()}}
+        return {"streams": {name: _pace(stream) for name, stream in self._node.streams.items()}}
 
     def _seek(self, request: Request) -> dict[str, object]:
         """All streams that are meant go there, or none does."""
@@ -131,6 +135,10 @@ class Control:
                 return
             self._socket.answer(self._asked, result)
         self._reload = self._asked = None
+
+
+def _pace(stream: Stream) -> dict[str, object]:
+    return {"ended": True} if stream.finished else {"paused": stream.paused}
 
 
 def _place_in(request: Request) -> Place:

@@ -15,7 +15,13 @@ def answer_text(command: str, found: Mapping[str, Any]) -> str:
         return _reload(found, streams)
     if command == "seek":
         return "\n".join(f"{name} goes on at {entry.get('goes_to')}." for name, entry in streams.items())
-    return "\n".join(f"{name} {'is paused' if entry.get('paused') else 'goes on'}." for name, entry in streams.items())
+    return "\n".join(f"{name} {_pace(entry)}." for name, entry in streams.items())
+
+
+def _pace(entry: Mapping[str, Any]) -> str:
+    if entry.get("ended"):
+        return "has ended"
+    return "is paused" if entry.get("paused") else "goes on"
 
 
 def _status(found: Mapping[str, Any], streams: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from clips import clip, steady
 from controlled import check_change, running
 
+from perception.cli.main import main
 from perception.config import CameraConfig
 from perception.errors import RequestError
 
@@ -92,3 +93,15 @@ def test_a_node_under_a_rate_neither_pauses_nor_seeks(tmp_path: Path) -> None:
         for command, args in (("pause", {}), ("seek", {"frame": 1})):
             with pytest.raises(RequestError, match="--rate"):
                 node.ask(command, **args)
+
+
+def test_a_stream_that_has_ended_neither_pauses_nor_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    film = str(clip(tmp_path / "drive.mp4", steady(5)))
+    cameras = (CameraConfig(source=film, stream="short"), CameraConfig(source="synth://street", stream="long"))
+    with running(tmp_path, source="", camera=cameras) as node:
+        node.wait_for(lambda: node.ask("status")["streams"]["short"]["state"] == "ended", "the shorter one ended")
+        with pytest.raises(RequestError, match="short has ended: there is nothing to resume"):
+            node.ask("resume", stream="short")
+        assert main(["ctl", "pause", "--control", node.control]) == 0
+        assert capsys.readouterr().out == "short has ended.\nlong is paused.\n"
+        assert node.ask("resume") == {"streams": {"short": {"ended": True}, "long": {"paused": False}}}
