@@ -1,5 +1,5 @@
 # make demo [SOURCE=my.mp4]   set up, run the node on a street (or your video), write an annotated video
-# make test                   set up, run every test
+# make test [TESTS=PATH]      set up, run every test, or those of a folder or file
 # make check                  ruff, formatting, mypy --strict
 # make bench [SOURCE=my.mp4]  measure the node against what bounds it
 # make constraints            renew constraints.txt from the newest versions that fit
@@ -15,8 +15,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: $(VENV)/node.ready
 	$(BIN)/python launch/demo.py $(SOURCE)
 
+# Unit tests two at a time; integration tests one after another, for each is several processes by itself.
 test: $(VENV)/dev.ready
+ifdef TESTS
 	$(BIN)/python -m pytest $(TESTS)
+else
+	@failed=0; \
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/unit || failed=1; \
+	$(BIN)/python -m pytest tests/integration tests/gpu || failed=1; \
+	exit $$failed
+endif
 
 check: $(VENV)/dev.ready
 	$(BIN)/ruff check .
