@@ -150,3 +150,5 @@ def checked(convert: Callable[[Any], object], value: object, rule: Rule, where: 
         return convert(value)
     except (TypeError, ValueError):
         raise ConfigError(f"{where} must be {rule.wanted}; got {value!r}.") from None
+    except ConfigError as error:  # of a file that a value names, or of one of its own keys
+        raise ConfigError(f"{where}: {error}") from None

@@ -205,6 +205,10 @@ def test_a_node_without_tables_has_one_camera() -> None:
         ('[[camera]]\nsource = "0"\n[camera.calibration]\nk = [1, 2]', "calibration must be a table with k"),
         ('[[camera]]\nsource = "0"\n[camera.calibration]\nk = [-1, 1, 0, 0]', "calibration must be a table with k"),
         ('[[camera]]\nsource = "0"\n[camera.calibration]\nfx = 1', "A calibration has no 'fx'."),
+        (
+            '[[camera]]\nsource = "0"\n[[camera]]\nsource = "1"\nstream = "b"\ncalibration = "/no.toml"',
+            "camera 2: calibration: Cannot read the calibration file '/no.toml': No such file",
+        ),
     ],
 )
 def test_a_wrong_camera_is_named(tmp_path: Path, text: str, message: str) -> None:
