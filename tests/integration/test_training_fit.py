@@ -162,7 +162,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(
         def __call__(self, _labels: Any, logits: Any) -> Any:
             return keras.ops.mean(logits) * float("nan")
 
-    monkeypatch.setattr(fit_module, "SegmentationLoss", Broken)
+    monkeypatch.setattr("training.label_loss.SegmentationLoss", Broken)
     with pytest.raises(RoadcastError, match=r"loss became nan in epoch 2.*checkpoint"):
         fit_module.fit(config, mixture, no_score, resume=True)
     assert (config.out / "checkpoint-1.weights.h5").read_bytes() == before
@@ -175,7 +175,7 @@ def test_an_unreadable_image_ends_the_run_with_its_name(
 ) -> None:
     """It was readable when classes were counted; whatever the backend makes of the error, ours comes out."""
     counts = ClassCounts(np.ones(CLASSES), np.ones(CLASSES))
-    monkeypatch.setattr(fit_module, "count_classes", lambda _pairs: counts)
+    monkeypatch.setattr("training.label_loss.count_classes", lambda _pairs: counts)
     for path in (tmp_path / "camvid" / "train").iterdir():
         path.write_text("no image any more")
     with pytest.raises(SourceError, match="Cannot read"):
