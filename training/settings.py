@@ -169,7 +169,7 @@ class FitConfig:
         if self.trunk == "learns" and self.head not in ("centre", "boundary"):
             raise ConfigError(f"trunk = 'learns' is for the heads centre and boundary; the head is {self.head!r}.")
         if self.head != "none" and self.teacher is not None:
-            raise ConfigError(f"The head {self.head!r} learns from objects alone: leave out the teacher.")
+            raise ConfigError(f"Beside the head {self.head!r} nothing learns from a teacher: leave out the teacher.")
         if self.trunk == "frozen" and self.head_weight != self.__dataclass_fields__["head_weight"].default:
             raise ConfigError("head_weight weighs the head against the labels: it needs trunk = 'learns'.")
         for name in ("teacher_weight", "temperature"):
