@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from perception.errors import ConfigError
 from training.data.boundaries import BODY, BORDER, WEIGHT, BoundaryTargets, between
-from training.data.centres import ACROSS, DOWN, HEAT, HEAT_WEIGHT, UNKNOWN, WAY_WEIGHT, CentreTargets
+from training.data.centres import (
+    ACROSS,
+    DOWN,
+    HEAT,
+    HEAT_WEIGHT,
+    UNKNOWN,
+    WAY_WEIGHT,
+    CentreTargets,
+    commonest_of_cells,
+)
 
 CAR = 13000
 
@@ -49,6 +58,30 @@ def test_a_crop_full_of_objects_teaches_all_of_them() -> None:
     assert (targets[..., WAY_WEIGHT] == 1).all()
     assert targets[3, 0, ACROSS] == pytest.approx(2.5)
     assert targets[3, 11, ACROSS] == pytest.approx(-2.5)
+
+
+def test_a_cell_that_two_objects_share_learns_of_the_one_with_more_of_it() -> None:
+    ids = np.zeros((4, 8), np.uint16)
+    ids[:, :3] = CAR + 1
+    ids[:, 3:] = CAR + 9
+    ids[1, 2:4] = CAR + 1, CAR + 1  # 3 of 4 pixels of the second cell above, 2 of the one below it
+    targets = CentreTargets(balance=0, least=1).of(ids)
+    aim = np.arange(4) + targets[..., ACROSS]
+    assert aim[0, 1] == pytest.approx(aim[0, 0])
+    assert aim[1, 1] == pytest.approx(aim[1, 3])  # of equals the larger number
+    assert aim[0, 0] < aim[0, 3]
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_the_commonest_object_of_a_cell_is_that_of_a_count(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    numbers = random.choice([0, 0, 1, 7, 65_536], size=(6, 10)).astype(np.intp)
+    found = commonest_of_cells(numbers)
+    for row, column in np.ndindex(found.shape):
+        values, counts = np.unique(numbers[2 * row : 2 * row + 2, 2 * column : 2 * column + 2], return_counts=True)
+        best = max(((n, v) for v, n in zip(values, counts) if v > 0), default=(0, 0))
+        assert found[row, column] == best[1]
 
 
 def test_the_centre_of_a_bent_object_may_lie_outside_of_it() -> None:

@@ -11,6 +11,7 @@ keras = pytest.importorskip("keras", reason="training needs Keras and a backend"
 
 from training.data.boundaries import BoundaryTargets  # noqa: E402
 from training.data.centres import HEAT, HEAT_WEIGHT, UNKNOWN, WAY_WEIGHT, CentreTargets  # noqa: E402
+from training.losses.assignment import assignment  # noqa: E402
 from training.losses.boundary import BoundaryLoss  # noqa: E402
 from training.losses.centres import CentreLoss  # noqa: E402
 
@@ -44,8 +45,14 @@ def test_a_perfect_centre_head_costs_next_to_nothing_and_any_change_costs_more(i
     assert 0 <= best < 1e-3
     assert value(CentreLoss(), targets, -heat, ways) > 1
     off = ways + np.float32(1.5) * (targets[..., WAY_WEIGHT:] > 0)
-    assert value(CentreLoss(), targets, heat, off) == pytest.approx(best + 3.0, abs=1e-4)  # 1.5 down and across
-    assert value(CentreLoss(offsets=2.0), targets, heat, off) == pytest.approx(best + 6.0, abs=1e-4)
+    distance = CentreLoss(assignment=0)
+    assert value(distance, targets, heat, off) == pytest.approx(best + 3.0, abs=1e-3)  # 1.5 down and across
+    assert value(CentreLoss(offsets=2.0, assignment=0), targets, heat, off) == pytest.approx(best + 6.0, abs=1e-3)
+    astray = -5 * ways
+    missed = float(assignment(*(keras.ops.convert_to_tensor(a, "float32") for a in (targets, heat[..., 0], astray))))
+    assert missed > 1
+    both = value(CentreLoss(assignment=3.0), targets, heat, astray)
+    assert both == pytest.approx(value(distance, targets, heat, astray) + 3 * missed, rel=1e-5)
 
 
 def test_the_focal_term_is_the_formula_of_the_paper(ids: np.ndarray) -> None:
@@ -56,7 +63,8 @@ def test_the_focal_term_is_the_formula_of_the_paper(ids: np.ndarray) -> None:
     peaks = y == 1
     terms = np.where(peaks, (1 - p) ** 2 * np.log(p), (1 - y) ** 4 * p**2 * np.log(1 - p))
     expected = -(terms * known).sum() / peaks.sum()
-    assert value(CentreLoss(offsets=0.0), targets, logits, targets[..., 2:4]) == pytest.approx(expected, rel=1e-4)
+    focal = CentreLoss(offsets=0, assignment=0)
+    assert value(focal, targets, logits, targets[..., 2:4]) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["centre", "boundary"])

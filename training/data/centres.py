@@ -57,7 +57,7 @@ class CentreTargets:
         for one in np.flatnonzero(counted):
             _stamp(targets[..., HEAT], y[one], x[one], self.sigma)
         # From 1, so that 0 is no object whatever the first id of a crop is: it may be full of objects.
-        numbers = largest_of_cells(np.where(counted[index], index + 1, 0))
+        numbers = commonest_of_cells(np.where(counted[index], index + 1, 0))
         inside, blocks = numbers > 0, np.maximum(numbers - 1, 0)
         targets[..., HEAT_WEIGHT] = inside | (largest_of_cells((known[index] > 0) & ~counted[index]) == 0)
         targets[..., DOWN] = np.where(inside, y[blocks] - np.arange(rows)[:, None], 0)
@@ -86,10 +86,24 @@ def _means(
 
 def largest_of_cells(values: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
     """(H, W) to (H / CELL, W / CELL): the largest of each cell, so that a thin object does not fall through."""
+    return np.asarray(_pixels_of_cells(values).max(axis=0), np.intp)
+
+
+def commonest_of_cells(numbers: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """(H, W) to (H / CELL, W / CELL): of each cell the object with most of its pixels, 0 where there is none.
+
+    A cell goes to one object as a whole. Of equals the larger number counts.
+    """
+    pixels = _pixels_of_cells(numbers)
+    votes = (pixels[:, None] == pixels).sum(axis=1)
+    return np.asarray(np.where(pixels > 0, votes * (UNKNOWN + 2) + pixels, 0).max(axis=0) % (UNKNOWN + 2), np.intp)
+
+
+def _pixels_of_cells(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """(H, W) to (CELL * CELL, H / CELL, W / CELL)."""
     height, width = (side // CELL for side in values.shape)
-    return np.asarray(
-        values[: height * CELL, : width * CELL].reshape(height, CELL, width, CELL).max(axis=(1, 3)), np.intp
-    )
+    blocks = values[: height * CELL, : width * CELL].reshape(height, CELL, width, CELL)
+    return blocks.transpose(1, 3, 0, 2).reshape(-1, height, width)
 
 
 def _stamp(heat: npt.NDArray[np.float32], y: float, x: float, sigma: float) -> None:
