@@ -7,6 +7,7 @@ objects, and of overlapping Gaussians the larger value.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -99,7 +100,7 @@ def commonest_of_cells(numbers: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     return np.asarray(np.where(pixels > 0, votes * (UNKNOWN + 2) + pixels, 0).max(axis=0) % (UNKNOWN + 2), np.intp)
 
 
-def _pixels_of_cells(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def _pixels_of_cells(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """(H, W) to (CELL * CELL, H / CELL, W / CELL)."""
     height, width = (side // CELL for side in values.shape)
     blocks = values[: height * CELL, : width * CELL].reshape(height, CELL, width, CELL)
