@@ -30,9 +30,10 @@ from training.distillation import Student
 from training.head_training import build_trainee, instance_sampler
 from training.label_loss import label_losses
 from training.mask_rcnn.network import MaskRCNN
+from training.mask_rcnn.saved import is_detector, start_detector
 from training.models.network import build_network, load_encoder
 from training.models.saved import load_model
-from training.models.start import start_from
+from training.models.start import Start, start_from
 from training.optimizer import optimizer_of
 from training.run_folder import RunFolder
 from training.saver import Scorer
@@ -109,9 +110,15 @@ def _sampler(config: FitConfig, mixture: Mixture) -> Drawing:
 def _start(model: keras.Model, config: FitConfig, tell: Callable[[str], None]) -> None:
     """Give a model the weights that its run starts from, and say so. Raises ModelError."""
     if config.initial_weights is not None:
-        tell(str(start_from(model.trunk if isinstance(model, MaskRCNN) else model, config.initial_weights)))
+        tell(str(_start_of(model, config.initial_weights)))
     elif config.encoder_weights is not None:
         load_encoder(model, config.network, config.encoder_weights, encoder=config.encoder)
+
+
+def _start_of(model: keras.Model, path: Path) -> Start:
+    if not isinstance(model, MaskRCNN):
+        return start_from(model, path)
+    return start_detector(model, path) if is_detector(path) else start_from(model.trunk, path)
 
 
 def _build(config: FitConfig, mixture: Mixture) -> keras.Model:

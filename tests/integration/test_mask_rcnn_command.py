@@ -66,6 +66,11 @@ def test_a_run_is_resumed_exported_and_scored(
     assert all(0 <= line["kitti:proxy car AP50"] <= 1 and "kitti:proxy told apart" in line for line in lines)
     assert "car AP50" in (folder / "whole" / "report.html").read_text()
 
+    capsys.readouterr()
+    from_there = "--initial-weights", str(folder / "whole" / "model.keras"), "--epochs", "1"
+    assert fit(folder, "further", *from_there) == 0
+    assert f"start from {folder / 'whole' / 'model.keras'}" in capsys.readouterr().err
+
     model = folder / "m.onnx"
     assert (
         main(["export", str(folder / "whole" / "model.keras"), "-o", str(model), "--id", "m", "--pixels", "8192"]) == 0

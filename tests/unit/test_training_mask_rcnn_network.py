@@ -23,7 +23,7 @@ from training.evaluate_objects import engine_finder, whole_masks  # noqa: E402
 from training.mask_rcnn.export import detector_proto, export_detector  # noqa: E402
 from training.mask_rcnn.losses import detector_loss  # noqa: E402
 from training.mask_rcnn.network import MaskRCNN  # noqa: E402
-from training.mask_rcnn.saved import is_detector, load_detector  # noqa: E402
+from training.mask_rcnn.saved import is_detector, load_detector, start_detector  # noqa: E402
 from training.mask_rcnn.settings import THING_IDS  # noqa: E402
 from training.mask_rcnn.targets import DetectionTargets, TargetLayout  # noqa: E402
 from training.metrics import InstanceTally, InstanceTruth  # noqa: E402
@@ -182,6 +182,18 @@ def test_where_a_network_is_wanted_a_detector_is_named_as_what_it_is(tmp_path: P
     MaskRCNN(NARROW).save(tmp_path / "m.keras")
     with pytest.raises(ModelError, match=r"m\.keras is a Mask R-CNN, which `roadcast-train export` takes"):
         load_model(tmp_path / "m.keras")
+
+
+def test_a_detector_goes_on_from_another_one(tmp_path: Path) -> None:
+    old, new = MaskRCNN(NARROW), MaskRCNN(NARROW)
+    old.save(tmp_path / "m.keras")
+    start = start_detector(new, tmp_path / "m.keras")
+    assert not start.new
+    assert not start.left
+    for one, other in zip(old.get_weights(), new.get_weights()):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ModelError, match="does not fit"):
+        start_detector(MaskRCNN("large"), tmp_path / "m.keras")
 
 
 def test_what_cannot_be_exported(trained: tuple[MaskRCNN, list[float]], tmp_path: Path) -> None:

@@ -43,9 +43,14 @@ def start_from(model: keras.Model, path: Path, *, without: tuple[str, ...] = (_L
     Raises:
         ModelError: the file is no model, or holds another layer that ``model`` lacks or has in another size.
     """
+    return copy_layers(model, load_model(path), path, without=without)
+
+
+def copy_layers(model: keras.Model, old: keras.Model, path: Path, *, without: tuple[str, ...] = ()) -> Start:
+    """Copy into ``model`` every layer of ``old``, the model in ``path``, as ``start_from`` does. Raises ModelError."""
     ours = {layer.name: layer for layer in model.layers}
     copied, left = [], []
-    for layer in load_model(path).layers:
+    for layer in old.layers:
         if not layer.weights:
             continue
         if layer.name not in ours and layer.name.startswith(without):
