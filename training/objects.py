@@ -48,43 +48,57 @@ def has_head(model: keras.Model) -> bool:
     return not {"centres", "boundary"}.isdisjoint(model.output_names)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What a model with a head says of one frame, at network size (h, w), before anything is grouped."""
+
+    labels: LabelMap  # (h, w) u8 train ids
+    confidence: ConfidenceMap  # (h, w) u8
+    maps: Mapping[str, Floats]  # the head's outputs, (h', w', C) each
+
+
 def keras_finder(model: keras.Model, pixels: int) -> Finder:
-    """Find objects with a model that has a head, frames being brought to ``pixels`` as the node does.
+    """Find objects with a model that has a head, frames being brought to ``pixels`` as the node does."""
+    return lambda image: grouped_objects(answers_of(model, image, pixels))
+
+
+def answers_of(model: keras.Model, image: Image, pixels: int) -> Answers:
+    """A model's answers on a frame that is brought to ``pixels`` as the node does.
 
     Logits are brought to network size bilinearly, as a graph does that is exported with ``--label-stride 1``.
     """
-
-    def find(image: Image) -> Found:
-        height, width = image.shape[:2]
-        frame = prepare(image, fit_size((width, height), pixels))
-        answers = dict(zip(model.output_names, model.predict_on_batch(frame[None])))
-        maps = {name: np.asarray(answer, np.float32)[0] for name, answer in answers.items()}
-        logits = cv2.resize(maps.pop("logits"), frame.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        labels = logits.argmax(axis=-1).astype(np.uint8)
-        confidence = np.round(255 / exponentials.sum(axis=-1)).astype(np.uint8)
-        grouped = _group(labels, confidence, maps)
-        assert grouped.confidence is not None  # it was given
-        kept, ids = np.unique(grouped.ids, return_inverse=True)
-        ids = ids.reshape(grouped.ids.shape) + (0 if kept[0] == 0 else 1)
-        kept = kept[kept > 0]
-        area = np.bincount(ids.ravel(), minlength=len(kept) + 1)[1:]
-        sure = np.bincount(ids.ravel(), weights=grouped.confidence.ravel(), minlength=len(kept) + 1)[1:]
-        class_ids = np.zeros(len(kept) + 1, np.uint8)
-        class_ids[ids] = grouped.labels
-        scores = calibrated(sure / np.maximum(area, 1) / 255 * grouped.id_scores[kept - 1], area)
-        return Found(grouped.labels, ids.astype(np.int32), class_ids[1:], scores, maps)
-
-    return find
+    height, width = image.shape[:2]
+    frame = prepare(image, fit_size((width, height), pixels))
+    answers = dict(zip(model.output_names, model.predict_on_batch(frame[None])))
+    maps = {name: np.asarray(answer, np.float32)[0] for name, answer in answers.items()}
+    logits = cv2.resize(maps.pop("logits"), frame.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    confidence = np.round(255 / exponentials.sum(axis=-1)).astype(np.uint8)
+    return Answers(logits.argmax(axis=-1).astype(np.uint8), confidence, maps)
 
 
-def _group(labels: LabelMap, confidence: ConfidenceMap, maps: Mapping[str, Floats]) -> Grouped:
-    things = CITYSCAPES.thing_ids()
+def grouped_objects(answers: Answers) -> Found:
+    """The objects that a head's answers make, scored as in the node."""
+    grouped = _group(answers)
+    assert grouped.confidence is not None  # it was given
+    kept, ids = np.unique(grouped.ids, return_inverse=True)
+    ids = ids.reshape(grouped.ids.shape) + (0 if kept[0] == 0 else 1)
+    kept = kept[kept > 0]
+    area = np.bincount(ids.ravel(), minlength=len(kept) + 1)[1:]
+    sure = np.bincount(ids.ravel(), weights=grouped.confidence.ravel(), minlength=len(kept) + 1)[1:]
+    class_ids = np.zeros(len(kept) + 1, np.uint8)
+    class_ids[ids] = grouped.labels
+    scores = calibrated(sure / np.maximum(area, 1) / 255 * grouped.id_scores[kept - 1], area)
+    return Found(grouped.labels, ids.astype(np.int32), class_ids[1:], scores, answers.maps)
+
+
+def _group(answers: Answers) -> Grouped:
+    things, maps, confidence = CITYSCAPES.thing_ids(), answers.maps, answers.confidence
     if "boundary" in maps:
         body, border = np.ascontiguousarray(maps["boundary"].transpose(2, 0, 1))
-        return group_by_boundaries(labels, confidence, body, border, things)
+        return group_by_boundaries(answers.labels, confidence, body, border, things)
     offsets = np.ascontiguousarray(maps["offsets"].transpose(2, 0, 1))
-    return group_by_centres(labels, confidence, maps["centres"][..., 0], offsets, things, _ANY_DISTANCE)
+    return group_by_centres(answers.labels, confidence, maps["centres"][..., 0], offsets, things, _ANY_DISTANCE)
 
 
 def score_objects(find: Finder, pairs: Sequence[Pair], *, min_area: int = 100) -> dict[str, Any]:
