@@ -82,6 +82,7 @@ def test_cars_that_touch_are_one_object_to_connected_components(
     data = write_street(tmp_path, apart=False)
     touching = run(capsys, model, "--task", "instances", "--data", data, "--size", "128x64")["touching"]
     assert (touching["pairs"], touching["separated"]) == (2, 0.0)
+    assert touching["together"] >= 0.5
 
 
 def test_what_is_printed_names_classes_and_pairs(

@@ -127,8 +127,9 @@ def _instance_lines(text: str, score: InstanceScore) -> Iterator[str]:
             yield f"  {CITYSCAPES.name(class_id):14} {count:7} {cells}"
     for metres, values in score.ap_near.items():
         yield f"  AP within {metres:g} m: {_figure(score.mean(values))}"
-    pairs, share = sum(score.touching.pairs.values()), score.touching.share
-    yield f"  touching pairs: {share:.4f} of {pairs} separated" if pairs else "  no two objects touch"
+    pairs, apart, together = sum(score.touching.pairs.values()), score.touching.share, score.touching.share_together
+    told = f"  touching pairs: {apart:.4f} of {pairs} separated, {together:.4f} run together"
+    yield told if pairs else "  no two objects touch"
 
 
 def _figure(value: float) -> str:

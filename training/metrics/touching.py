@@ -16,33 +16,40 @@ Pairs = npt.NDArray[np.int64]  # (P, 2) values of a truth map, the smaller one f
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TouchingScore:
-    """Counts by class id: pairs, pairs told apart, and pairs of which both are met at an IoU above 0.5."""
+    """Counts by class id: pairs, and those told apart, run together, and met, both, at an IoU above 0.5."""
 
     pairs: dict[int, int]
     separated: dict[int, int]
+    together: dict[int, int]
     met: dict[int, int]
 
     @property
     def share(self) -> float:
         """Share of all pairs that are told apart; NaN without pairs."""
-        return sum(self.separated.values()) / sum(self.pairs.values()) if self.pairs else float("nan")
+        return _share(sum(self.separated.values()), sum(self.pairs.values()))
+
+    @property
+    def share_together(self) -> float:
+        """Share of all pairs that are run together; NaN without pairs."""
+        return _share(sum(self.together.values()), sum(self.pairs.values()))
 
     def to_json(self) -> dict[str, object]:
-        """Pairs, and the shares separated and met, of all and by class; shares are None without pairs."""
-        classes = {
-            CITYSCAPES.name(class_id): _shares(count, self.separated[class_id], self.met[class_id])
-            for class_id, count in sorted(self.pairs.items())
-        }
-        total = (sum(counts.values()) for counts in (self.pairs, self.separated, self.met))
-        return {**_shares(*total), "classes": classes}
+        """Pairs, and the shares separated, together and met, of all and by class; shares are None without pairs."""
+        by_class = {class_id: [one[class_id] for one in self._counts()] for class_id in sorted(self.pairs)}
+        classes = {CITYSCAPES.name(class_id): _shares(*counts) for class_id, counts in by_class.items()}
+        return {**_shares(*(sum(one.values()) for one in self._counts())), "classes": classes}
+
+    def _counts(self) -> tuple[dict[int, int], ...]:
+        return self.pairs, self.separated, self.together, self.met
 
 
-def _shares(pairs: int, separated: int, met: int) -> dict[str, object]:
-    return {
-        "pairs": pairs,
-        "separated": round(separated / pairs, 4) if pairs else None,
-        "met": round(met / pairs, 4) if pairs else None,
-    }
+def _shares(pairs: int, *counts: int) -> dict[str, object]:
+    shares = (round(count / pairs, 4) if pairs else None for count in counts)
+    return {"pairs": pairs, **dict(zip(("separated", "together", "met"), shares))}
+
+
+def _share(count: int, pairs: int) -> float:
+    return count / pairs if pairs else float("nan")
 
 
 class TouchingTally:
@@ -50,7 +57,8 @@ class TouchingTally:
 
     A pair is *separated* if more than half of each one's pixels lie in one predicted object of the class, and
     these are two different ones: objects run together fail, and so do objects missed or cut to pieces.
-    It is *met* if two different predictions have an intersection over union above 0.5 with them.
+    It is run *together* if one predicted object holds more than half of both. It is *met* if two different predictions
+    have an intersection over union above 0.5 with them.
     """
 
     def __init__(self, min_area: int) -> None:
@@ -68,15 +76,16 @@ class TouchingTally:
             of_class = np.asarray(class_ids) == class_id
             shared = overlaps.shared[rows][:, of_class]  # (2, P)
             union = truth_areas[:, None] + overlaps.areas[of_class] - shared
-            counts = self._counts.setdefault(class_id, [0, 0, 0])
+            counts = self._counts.setdefault(class_id, [0, 0, 0, 0])
+            held = shared > truth_areas[:, None] / 2
             counts[0] += 1
-            counts[1] += _two_different(shared > truth_areas[:, None] / 2)
-            counts[2] += _two_different(shared / union > 0.5)
+            counts[1] += _two_different(held)
+            counts[2] += bool(held.all(axis=0).any())
+            counts[3] += _two_different(shared / union > 0.5)
 
     def score(self) -> TouchingScore:
         """The counts of all pictures so far."""
-        pairs, separated, met = ({c: counts[k] for c, counts in self._counts.items()} for k in range(3))
-        return TouchingScore(pairs, separated, met)
+        return TouchingScore(*({c: counts[k] for c, counts in self._counts.items()} for k in range(4)))
 
 
 def _two_different(held: npt.NDArray[np.bool_]) -> bool:
