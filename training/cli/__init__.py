@@ -19,11 +19,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_parser() -> Parser:
     """The parser of all commands; each command's module adds its own."""
-    from training.cli import degrade, evaluate, export, fit, parity, pseudo_label, report, restore, synth, wrap
+    from training.cli import average, degrade, evaluate, export, fit, parity, pseudo_label, report, restore, synth, wrap
 
     parser = Parser(prog="roadcast-train", description="Train, measure and export models for roadcast.")
     parser.add_argument("--version", action="version", version=f"roadcast {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (fit, restore, degrade, report, evaluate, export, wrap, parity, pseudo_label, synth):
+    for command in (fit, average, restore, degrade, report, evaluate, export, wrap, parity, pseudo_label, synth):
         command.add_parser(commands)
     return parser
