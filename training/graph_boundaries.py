@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from perception.stages.boundaries import FULL, GRADES, GROWTH, PLACES, RISE, SEED, STEPS, WATERLINES
 from perception.stages.centres import LEVELS, CentreSettings, scores_of_levels
-from training.graph_votes import Cells, Grouping, Seeds
+from training.graph_votes import Cells, Grouping, Owners, Seeds
 from training.onnx_graph import OnnxGraph
 
 
@@ -33,7 +33,7 @@ def add_boundary_grouping(
     build = BoundaryGrouping(graph, settings, thing_ids)
     cells = build.cells(body)
     number, claimed, found = build.numbers(body, border, cells)
-    return build.completed(maps, (number, claimed), found, cells, factor)
+    return build.completed(maps, Owners(number, claimed, sure=claimed), found, cells, factor)
 
 
 class BoundaryGrouping(Grouping):

@@ -17,10 +17,11 @@ from perception.stages.centres import (
     CODED_CELLS,
     LEVELS,
     LONGEST,
+    NEAR,
     CentreSettings,
     scores_of_levels,
 )
-from training.graph_votes import Cells, Grouping, Seeds
+from training.graph_votes import Cells, Grouping, Owners, Seeds
 from training.onnx_graph import OnnxGraph
 
 
@@ -48,8 +49,7 @@ def add_centre_grouping(
     build = CentreGrouping(graph, settings, thing_ids)
     cells = build.cells(centres)
     found = build.centres(centres, cells)
-    number, claimed = build.claims(offsets, found, cells)
-    return build.completed(maps, (number, claimed), found, cells, factor)
+    return build.completed(maps, build.claims(offsets, found, cells), found, cells, factor)
 
 
 class CentreGrouping(Grouping):
@@ -100,11 +100,8 @@ class CentreGrouping(Grouping):
         xs = add("Sub", [place, add("Mul", [ys, cells.width])])
         return Seeds(ys, xs, found, score)
 
-    def claims(self, offsets: str, found: Seeds, cells: Cells) -> tuple[str, str]:
-        """For every cell the number of the centre nearest to where it points, and 1 where that is near enough.
-
-        Both are f32 (N, 1, H, W).
-        """
+    def claims(self, offsets: str, found: Seeds, cells: Cells) -> Owners:
+        """Every cell is of the centre nearest to where it points."""
         settings, add = self.settings, self.add
         moves = self.clip(add("Round", [offsets]), -LONGEST, self.f(LONGEST))
         down, right = self.graph.split(moves, 2, axis=1)
@@ -120,12 +117,16 @@ class CentreGrouping(Grouping):
         distance = self.whole(packed, settings.most)
         number = add("Sub", [packed, add("Mul", [distance, self.f(settings.most)])])
         length = add("Add", [add("Mul", [down, down]), add("Mul", [right, right])])
-        reach = add("Max", [length, self.f(4 * settings.reach**2)])
-        near = add("Sub", [reach, add("Mul", [distance, self.f(4)])])
-        # Both are whole numbers: what is positive is at least 1.
-        exists = add("Sub", [self.f(2 * settings.farthest), distance])
-        claimed = self.clip(add("Min", [add("Add", [near, self.f(1)]), exists]), 0, self.f(1))
-        return number, claimed
+        claimed = self._within(distance, length, settings.reach)
+        sure = claimed if settings.reach <= NEAR else self._within(distance, length, NEAR)
+        return Owners(number, claimed, sure)
+
+    def _within(self, distance: str, length: str, cells: int) -> str:
+        """1 where there is a centre, missed by at most so many cells or half the offset; all are whole numbers."""
+        reach = self.add("Max", [length, self.f(4 * cells**2)])
+        left = self.add("Sub", [reach, self.add("Mul", [distance, self.f(4)])])
+        exists = self.add("Sub", [self.f(2 * self.settings.farthest), distance])
+        return self.clip(self.add("Min", [self.add("Add", [left, self.f(1)]), exists]), 0, self.f(1))
 
     def _block(self, at: str, end: str) -> str:
         last = self.cast(self.add("Sub", [end, self.i(1)]), TensorProto.FLOAT)

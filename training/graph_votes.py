@@ -44,6 +44,15 @@ class Seeds:
     scores: str  # f32 (N, K)
 
 
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Which object each cell belongs to: names of tensors, f32 (N, 1, H, W)."""
+
+    number: str  # of the object, from 0
+    claimed: str  # 1 where it belongs to it
+    sure: str  # 1 where it votes, too, and its pixels of other classes belong to the object as well
+
+
 class Grouping:
     """Writes the steps that every method has; one method each."""
 
@@ -92,14 +101,14 @@ class Grouping:
         frames = self.add("Range", [self.i(0), cells.frames, self.i(1)])
         return self.add("Reshape", [self.add("Mul", [frames, length]), self.i([-1, 1, 1, 1])])
 
-    def elected(self, number: str, claimed: str, labels: str, found: Seeds, cells: Cells) -> str:
+    def elected(self, number: str, voting: str, labels: str, found: Seeds, cells: Cells) -> str:
         """f32, flat (N * K): the class of each object, 0 where nobody voted."""
         settings, add, things = self.settings, self.add, self._things
         none = settings.most * things
         corner = add("Slice", [labels, self.i([0]), self.i([1]), self.i([1])])
         thing = add("Sub", [corner, self.f(self._first)])
         # Negative for stuff: a ballot then is none.
-        votes = add("Mul", [claimed, self.clip(add("Add", [thing, self.f(1)]), 0, self.f(1))])
+        votes = add("Mul", [voting, self.clip(add("Add", [thing, self.f(1)]), 0, self.f(1))])
         ballot = add("Add", [add("Mul", [number, self.f(things)]), thing])
         ballot = add("Add", [add("Mul", [votes, add("Sub", [ballot, self.f(none)])]), self.f(none)])
         ballots = self.cast(ballot, TensorProto.INT32)  # from here on nothing may be rounded to bf16
@@ -143,32 +152,32 @@ class Grouping:
         return add("ReduceSum", [self.cast(is_for, TensorProto.FLOAT), self.i([2])], keepdims=0)
 
     def completed(
-        self, maps: tuple[str, str], owners: tuple[str, str], found: Seeds, cells: Cells, factor: int
+        self, maps: tuple[str, str], owners: Owners, found: Seeds, cells: Cells, factor: int
     ) -> tuple[str, str]:
-        """Vote, and add the outputs ``ids`` and ``id_scores``. Labels and confidence after it, f32 (N, 1, h, w).
-
-        Args:
-            owners: the number of every cell's object from 0, and 1 where it has one, f32 (N, 1, H, W).
-        """
+        """Vote, and add the outputs ``ids`` and ``id_scores``. Labels and confidence after it, f32 (N, 1, h, w)."""
         labels, confidence = (self.to_cells(name, factor) for name in maps)
-        elected = self.elected(*owners, labels, found, cells)
-        ids, voted, sure = self.finished(*owners, elected, labels, confidence, cells)
+        elected = self.elected(owners.number, owners.sure, labels, found, cells)
+        ids, voted, sure = self.finished(owners, elected, labels, confidence, cells)
         flat = self.add("Squeeze", [self.to_pixels(ids, factor), self.i([1])])
         self.graph.add("Cast", [flat], "ids", to=TensorProto.INT32)
         self.graph.add("Identity", [found.scores], "id_scores")
         return self.to_pixels(voted, factor), self.to_pixels(sure, factor)
 
     def finished(
-        self, number: str, claimed: str, elected: str, labels: str, confidence: str, cells: Cells
+        self, owners: Owners, elected: str, labels: str, confidence: str, cells: Cells
     ) -> tuple[str, str, str]:
         """Ids, labels and confidence, f32 (N, factor * factor, H, W)."""
         add = self.add
-        at = add("Add", [self.cast(number, TensorProto.INT64), self.of_frame(cells, self.i(self.settings.most))])
-        cell_class = add("Mul", [add("Gather", [elected, at]), claimed])
-        cell_id = add("Mul", [add("Add", [number, self.f(1)]), add("Min", [cell_class, self.f(1)])])
+        at = add("Add", [self.cast(owners.number, TensorProto.INT64), self.of_frame(cells, self.i(self.settings.most))])
+        cell_class = add("Mul", [add("Gather", [elected, at]), owners.claimed])
+        cell_id = add("Mul", [add("Add", [owners.number, self.f(1)]), add("Min", [cell_class, self.f(1)])])
         is_thing = self.clip(add("Sub", [labels, self.f(self._first - 1)]), 0, self.f(1))
         ids = add("Mul", [is_thing, cell_id])
         taken = add("Min", [ids, self.f(1)])
         change = add("Mul", [taken, add("Sub", [cell_class, labels])])
-        same = add("Sub", [self.f(1), add("Min", [add("Abs", [change]), self.f(1)])])
+        changed = add("Min", [add("Abs", [change]), self.f(1)])
+        if owners.sure != owners.claimed:
+            stays = add("Sub", [self.f(1), add("Mul", [changed, add("Sub", [self.f(1), owners.sure])])])
+            ids, change, changed = (add("Mul", [one, stays]) for one in (ids, change, changed))
+        same = add("Sub", [self.f(1), changed])
         return ids, add("Add", [labels, change]), add("Mul", [confidence, same])

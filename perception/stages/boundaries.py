@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.stages.centres import LEVELS, scores_of_levels
-from perception.stages.votes import Floats, Grouped, Integers, decide
+from perception.stages.votes import Floats, Grouped, Integers, Owners, decide
 from perception.types import ConfidenceMap, LabelMap
 
 SEED, BODY, FULL = 0.5, 0.275, 0.35
@@ -84,7 +84,8 @@ def group_by_boundaries(
 ) -> Grouped:
     """Group the thing pixels of one frame by flooding. As ``group_by_centres``; body and border (H, W) f32 logits."""
     found = by_flooding(probabilities(body), probabilities(border), most)
-    owners = np.maximum(found.ids.astype(np.int64) - 1, 0), found.ids > 0
+    claimed = found.ids > 0
+    owners = Owners(np.maximum(found.ids.astype(np.int64) - 1, 0), claimed, sure=claimed)
     return decide(labels, confidence, owners, found.places, found.scores, thing_ids)
 
 

@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.errors import ConfigError, ShapeError
-from perception.stages.votes import Floats, Grouped, Integers, decide
+from perception.stages.votes import Floats, Grouped, Integers, Owners, decide
 from perception.types import ConfidenceMap, LabelMap, check
 
 LEVELS = 4096  # of a heat-map logit: -8 to 8 in steps of 1/256
 CODED_CELLS = 2**19  # up to here the first of two equally bright centres counts more: 2 ** 31 / LEVELS
 LONGEST = 2047  # cells; longer offsets are cut. Their squares still add up exactly in f32
 BLOCK = 2  # cells; the nearest centre is looked up for blocks of so many cells in either direction
+NEAR = 2  # cells; a claim that misses its centre by more has no vote, and takes pixels of the object's class alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,11 @@ def group_by_centres(
 ) -> Grouped:
     """Group the thing pixels of one frame.
 
-    A cell belongs to the centre nearest to where it points, if that is near enough; all pixels of a cell that are
+    A cell belongs to the centre nearest to where it points, if that is within reach; all pixels of a cell that are
     of a thing class belong to the cell's object. The class that most of the object's cells have wins (their
-    first pixel counts; of equals the lower class), and the others are set to it.
+    first pixel counts; of equals the lower class), and the others are set to it. But where a claim misses its centre
+    by more than NEAR cells, and by more than half the offset's length, the cell has no vote, and its pixels of another
+    class stay what they are and belong to no object: theirs may be one whose centre was not found.
 
     Args:
         labels, confidence: (h, w) u8, h and w a whole multiple of the cells'.
@@ -90,8 +93,8 @@ def group_by_centres(
     settings = settings or CentreSettings()
     _check_maps(labels, centres, offsets)
     ys, xs, scores = find_centres(centres, settings)
-    number, claimed = _claims(offsets, ys, xs, scores > 0, settings)
-    return decide(labels, confidence, (number, claimed), (ys, xs), scores, thing_ids)
+    owners = _claims(offsets, ys, xs, scores > 0, settings)
+    return decide(labels, confidence, owners, (ys, xs), scores, thing_ids)
 
 
 def find_centres(heat: Floats, settings: CentreSettings) -> tuple[Integers, Integers, Floats]:
@@ -121,8 +124,8 @@ def find_centres(heat: Floats, settings: CentreSettings) -> tuple[Integers, Inte
 
 def _claims(
     offsets: Floats, ys: Integers, xs: Integers, found: npt.NDArray[np.bool_], settings: CentreSettings
-) -> tuple[Integers, npt.NDArray[np.bool_]]:
-    """For every cell the number of the centre nearest to where it points, from 0, and whether that is near enough."""
+) -> Owners:
+    """Every cell is of the centre nearest to where it points."""
     height, width = offsets.shape[1:]
     moves = np.clip(np.rint(offsets), -LONGEST, LONGEST).astype(np.int64)
     rows = np.clip(np.arange(height)[:, None] + moves[0], 0, height - 1) // BLOCK
@@ -130,8 +133,10 @@ def _claims(
     nearest = _nearest(height // BLOCK, ys, found, settings)[:, None] + _nearest(width // BLOCK, xs, found, settings)
     packed = (nearest * settings.most + np.arange(settings.most)).min(axis=-1)[rows, columns]
     distance, number = packed // settings.most, packed % settings.most
-    reach = np.maximum(4 * settings.reach**2, (moves**2).sum(axis=0))
-    return number, (4 * distance <= reach) & (distance < 2 * settings.farthest)
+    length = (moves**2).sum(axis=0)
+    within, near = (4 * distance <= np.maximum(4 * cells**2, length) for cells in (settings.reach, NEAR))
+    claimed = within & (distance < 2 * settings.farthest)
+    return Owners(number, claimed, claimed & near)
 
 
 def _nearest(blocks: int, at: Integers, found: npt.NDArray[np.bool_], settings: CentreSettings) -> Integers:

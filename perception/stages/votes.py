@@ -6,6 +6,7 @@ Cheng et al. 2020, Panoptic-DeepLab, section 3.2, "majority vote". The exported 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,36 +30,48 @@ class Grouped:
     id_scores: Floats  # (K,) score of id k + 1, 0 where there is none
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Owners:
+    """Which object each cell belongs to; all fields are (H, W)."""
+
+    number: Integers  # of the object, from 0
+    claimed: npt.NDArray[np.bool_]  # whether it belongs to it
+    sure: npt.NDArray[np.bool_]  # whether it votes, too, and its pixels of other classes belong to the object as well
+
+
 def decide(
     labels: LabelMap,
     confidence: ConfidenceMap | None,
-    owners: tuple[Integers, npt.NDArray[np.bool_]],
+    owners: Owners,
     places: tuple[Integers, Integers],
     scores: Floats,
     thing_ids: tuple[int, ...],
 ) -> Grouped:
-    """Labels, confidence and ids after the vote. Pixels of a thing class belong to the object of their cell.
+    """Labels, confidence and ids after the vote. Pixels of a thing class belong to the object of their cell,
+    those of another class than the object's only where the cell is sure.
 
     Args:
         labels, confidence: (h, w) u8, a whole multiple of the cells.
-        owners: for every cell (H, W) the number of an object, from 0, and whether it belongs to it.
+        owners: of every cell.
         places: (K,) row and column of each object's centre.
         scores: (K,) of the objects.
         thing_ids: consecutive class ids.
     """
-    number, claimed = owners
+    number, claimed = owners.number, owners.claimed
     factor, most = labels.shape[0] // number.shape[0], len(scores)
     first, count = thing_ids[0], len(thing_ids)
     things = labels.astype(np.int64) - first
     is_thing = (things >= 0) & (things < count)
     corner = np.s_[::factor, ::factor]
-    ballots = np.where(claimed & is_thing[corner], number * count + things[corner], most * count)
+    ballots = np.where(owners.sure & is_thing[corner], number * count + things[corner], most * count)
     votes = _votes(ballots, *places, most, count)
     elected = np.where(votes.max(axis=1) > 0, votes.argmax(axis=1) + first, -1)
     cell_class = np.where(claimed, elected[number], -1)
     cell_id = np.where(cell_class >= 0, number + 1, 0)
-    ids = np.where(is_thing, _lift(cell_id, factor), 0).astype(np.int32)
-    voted = np.where(ids > 0, _lift(cell_class, factor), labels).astype(np.uint8)
+    voted = _lift(cell_class, factor)
+    follows = is_thing & (_lift(owners.sure, factor) | (voted == labels))
+    ids = np.where(follows, _lift(cell_id, factor), 0).astype(np.int32)
+    voted = np.where(ids > 0, voted, labels).astype(np.uint8)
     sure = None if confidence is None else np.where(voted == labels, confidence, 0).astype(np.uint8)
     return Grouped(voted, sure, ids, scores)
 
@@ -74,5 +87,5 @@ def _votes(ballots: Integers, ys: Integers, xs: Integers, most: int, classes: in
     return np.asarray(sampled + (own[:, :, None] == np.arange(classes)).sum(axis=1), np.int64)
 
 
-def _lift(cells: Integers, factor: int) -> Integers:
+def _lift(cells: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
     return cells.repeat(factor, axis=0).repeat(factor, axis=1)

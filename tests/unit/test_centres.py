@@ -98,6 +98,21 @@ def test_an_offset_that_misses_by_more_than_the_reach_claims_nothing() -> None:
     assert not grouped(labels, heat, offsets, reach=3).ids[16, 20]
 
 
+def test_of_a_far_claim_only_pixels_of_the_object_s_class_follow() -> None:
+    labels = np.full((32, 128), CAR, np.uint8)
+    labels[:, 80:] = CAR + 1
+    labels[12:20, 10:14] = CAR + 1
+    heat, offsets = np.full((16, 64), -8, np.float32), np.zeros((2, 16, 64), np.float32)
+    heat[8, 6] = 4
+    found = grouped(labels, heat, offsets, reach=64)
+    assert (found.labels[12:20, 10:14] == CAR).all()  # the object votes on what is near
+    assert (found.ids[:, :80] == 1).all()
+    assert (found.labels[:, 80:] == CAR + 1).all()  # and not on what nobody found
+    assert not found.ids[:, 80:].any()
+    offsets[0], offsets[1] = 8 - np.arange(16)[:, None], 6 - np.arange(64)
+    assert (grouped(labels, heat, offsets, reach=64).labels == CAR).all()  # these cells point at the centre
+
+
 @pytest.mark.parametrize("level", [0.0, 0.37])
 def test_of_equal_neighbours_one_is_the_centre(level: float) -> None:
     heat = np.full((16, 16), -8, np.float32)
@@ -209,6 +224,7 @@ CHOICES = [
     (CentreSettings(), 2),
     (CentreSettings(threshold=0.3, apart=2, most=32, reach=0), 1),
     (CentreSettings(threshold=0.02, apart=3, most=256, reach=9), 4),
+    (CentreSettings(threshold=0.25, reach=64), 2),
 ]
 
 
