@@ -8,7 +8,7 @@ import numpy.typing as npt
 WHOLE_AREA = 2000.0  # map pixels from which on size says nothing more
 # Logistic regression on what the default model's head for centres finds in rendered streets that it never saw
 # (`benchmarks/calibration.py` fits it again): a constant, per logarithm of the raw score, and of the area.
-CONSTANT, OF_SCORE, OF_AREA = 5.3, 2.65, 0.92
+CONSTANT, OF_SCORE, OF_AREA = 5.5, 2.5, 1.0
 _LEAST = 1e-3  # raw scores below it are this
 
 
