@@ -69,7 +69,7 @@ def test_a_run_is_resumed_exported_and_scored(
     capsys.readouterr()
     from_there = "--initial-weights", str(folder / "whole" / "model.keras"), "--epochs", "1"
     assert fit(folder, "further", *from_there) == 0
-    assert f"start from {folder / 'whole' / 'model.keras'}" in capsys.readouterr().err
+    assert f"start from {folder / 'whole' / 'model.keras'}" in capsys.readouterr().out
 
     model = folder / "m.onnx"
     assert (
