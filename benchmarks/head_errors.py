@@ -12,15 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from perception.classes import CITYSCAPES
-from perception.errors import ConfigError
+from perception.errors import ConfigError, RoadcastError
 from perception.files import write_whole
 from perception.types import VOID
 from training.data.centres import ACROSS, CELL, DOWN, HEAT, WAY_WEIGHT, CentreTargets
@@ -57,7 +55,7 @@ def main() -> int:
     width, height = (int(side) for side in args.size.split("x"))
     try:
         result = errors_of(args.model, args.data, width * height, args.min_area)
-    except ConfigError as error:
+    except RoadcastError as error:
         print(f"head_errors: {error}", file=sys.stderr)
         return error.exit_code
     for parts, figures in result.items():
@@ -104,8 +102,7 @@ def put_right(answers: Answers, truth: InstanceTruth, parts: tuple[str, ...]) ->
     if "offsets" in parts:
         inside = targets[..., WAY_WEIGHT : WAY_WEIGHT + 1] > 0
         maps["offsets"] = np.where(inside, targets[..., DOWN : ACROSS + 1], maps["offsets"])
-    changed: Any = {"labels": labels, "maps": maps}
-    return replace(answers, **changed)
+    return Answers(labels, answers.confidence, maps)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ import numpy.typing as npt
 from perception.classes import CITYSCAPES
 from perception.geometry import fit_size
 from perception.stages.boundaries import group_by_boundaries
-from perception.stages.calibration import calibrated
 from perception.stages.centres import CentreSettings, group_by_centres
+from perception.stages.objects import separate
 from perception.stages.prepare import prepare
 from perception.stages.votes import Grouped
-from perception.types import ConfidenceMap, Image, LabelMap
+from perception.types import ConfidenceMap, Image, LabelMap, Segmentation
 from training.data.datasets import Pair
 from training.evaluate_objects import enlarge, read_truth
 from training.metrics import InstanceScore, InstanceTally
@@ -78,18 +78,12 @@ def answers_of(model: keras.Model, image: Image, pixels: int) -> Answers:
 
 
 def grouped_objects(answers: Answers) -> Found:
-    """The objects that a head's answers make, scored as in the node."""
+    """The objects that a head's answers make, those of any size, by the node's own stage."""
     grouped = _group(answers)
-    assert grouped.confidence is not None  # it was given
-    kept, ids = np.unique(grouped.ids, return_inverse=True)
-    ids = ids.reshape(grouped.ids.shape) + (0 if kept[0] == 0 else 1)
-    kept = kept[kept > 0]
-    area = np.bincount(ids.ravel(), minlength=len(kept) + 1)[1:]
-    sure = np.bincount(ids.ravel(), weights=grouped.confidence.ravel(), minlength=len(kept) + 1)[1:]
-    class_ids = np.zeros(len(kept) + 1, np.uint8)
-    class_ids[ids] = grouped.labels
-    scores = calibrated(sure / np.maximum(area, 1) / 255 * grouped.id_scores[kept - 1], area)
-    return Found(grouped.labels, ids.astype(np.int32), class_ids[1:], scores, answers.maps)
+    segmentation = Segmentation(grouped.labels, grouped.confidence, ids=grouped.ids, id_scores=grouped.id_scores)
+    found = separate(segmentation, CITYSCAPES, min_area=0)
+    assert found.ids is not None  # only boxes give masks
+    return Found(grouped.labels, found.ids.astype(np.int32), found.class_ids, found.scores, answers.maps)
 
 
 def _group(answers: Answers) -> Grouped:

@@ -107,8 +107,8 @@ def _with_ids(segmentation: Segmentation, classes: ClassTable) -> _Components:
     """The model's own objects, and components of the thing pixels that they leave over.
 
     An id is of its commonest thing class and loses its pixels of others: a model's own graph has none of these, what
-    changes labels after it leaves some. Where every thing pixel then has its id, as in half the frames of a street,
-    the runs that showed it are those of the objects.
+    changes labels after it leaves some. Where every thing pixel then has its id, the runs that showed it are
+    those of the objects.
     """
     assert segmentation.ids is not None  # who calls it has looked
     assert segmentation.id_scores is not None  # comes with ids
